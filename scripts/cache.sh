@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Where the project's tools are installed: one folder for all checkouts, never the working tree. To be sourced.
 #
 # A tool lives in a folder named after everything that decides its content, so that a folder marked ready is never
