@@ -28,9 +28,9 @@ import json
 import sys
 import time
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, UTC
 from pathlib import Path
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +42,7 @@ from population import ABSENT, DAY, EXPIRING, HOUR, ORDINARY, SECOND, TOO_OLD, P
 
 KEY, EVENT_TIME, CREATED_TIME = "customer_id", "event_timestamp", "created_at"
 TIMESTAMP = pa.timestamp("us", tz="UTC")
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Shares of the rows of a source.
 DUPLICATES, CORRECTIONS, TIES, LATE = 0.01, 0.01, 0.002, 0.02
@@ -240,7 +240,9 @@ def spine_table(people: Population, ids: pa.Array, events: Rows, history: Rows, 
     known = np.flatnonzero(~history.nulls[KEY] & ~history.nulls[EVENT_TIME])
     row = rng.choice(known, exact + last)
     who[seen : seen + exact + last] = history.who[row]
-    when[seen : seen + exact + last] = history.event_time[row] + np.where(np.arange(exact + last) < exact, 0, TRANSACTION_FEATURES.ttl)
+    when[seen : seen + exact + last] = history.event_time[row] + np.where(
+        np.arange(exact + last) < exact, 0, TRANSACTION_FEATURES.ttl
+    )
     when = np.minimum(when, people.end)
 
     loan_amount = np.round(np.exp(9.3 + 0.8 * rng.standard_normal(count)), -2)
@@ -365,7 +367,7 @@ def write_manifest(out: Path, manifest: dict) -> None:
 def instant(text: str) -> datetime:
     """An ISO 8601 instant; UTC where it names no zone."""
     parsed = datetime.fromisoformat(text)
-    return parsed.astimezone(timezone.utc) if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
+    return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def as_micros(when: datetime) -> int:
@@ -389,7 +391,7 @@ def at_least(minimum: int) -> Callable[[str], int]:
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     default_out = Path(__file__).parent / "data"
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
 

@@ -236,7 +236,9 @@ def serve(scorer: Scorer, host: str, port: int) -> Server:
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=Path(__file__).parent / "model" / "model.joblib", help="what train_model.py wrote")
+    parser.add_argument(
+        "--model", type=Path, default=Path(__file__).parent / "model" / "model.joblib", help="what train_model.py wrote"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8080, help="port to listen on; 0 takes a free one")
     parser.add_argument("--serving", default="127.0.0.1:6567", help="Larder's serving")

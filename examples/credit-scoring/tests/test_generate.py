@@ -134,7 +134,7 @@ def test_nulls_are_in_values_keys_and_times(data: Path, manifest: dict, source: 
     tally = manifest["sources"][source]
     assert one(data, source, "select count(*) from t where customer_id is null") == tally["null_keys"] > 0
     assert one(data, source, "select count(*) from t where event_timestamp is null") == tally["null_event_times"] > 0
-    for (column, *_rest) in ask(data, source, "describe t")[3:-1]:
+    for column, *_rest in ask(data, source, "describe t")[3:-1]:
         assert 0.005 < one(data, source, f"select avg(({column} is null)::int) from t") < 0.05, column
 
 
@@ -149,7 +149,9 @@ def test_special_floats_are_values(data: Path) -> None:
 @pytest.mark.parametrize("source", SOURCES)
 def test_some_customers_are_too_old(data: Path, manifest: dict, source: str) -> None:
     newest = "select max(event_timestamp) newest from t where customer_id is not null group by customer_id"
-    too_old = one(data, source, f"select count(*) from ({newest}) where newest < timestamptz '{END}' - interval {TTL_DAYS[source]} day")
+    too_old = one(
+        data, source, f"select count(*) from ({newest}) where newest < timestamptz '{END}' - interval {TTL_DAYS[source]} day"
+    )
     assert too_old >= manifest["sources"][source]["too_old_customers"] > 0
     soon = f"newest between timestamptz '{END}' - interval {TTL_DAYS[source]} day and timestamptz '{END}' - interval {TTL_DAYS[source]} day + interval 2 hour"
     assert one(data, source, f"select count(*) from ({newest}) where {soon}") > 0
