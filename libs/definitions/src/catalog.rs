@@ -2,6 +2,8 @@
 //!
 //! Everything a name can stand for is looked up once, when the catalog is built; readers share it by `Arc`.
 
+mod build;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use larder_codec::RowSchema;

@@ -318,6 +318,17 @@ impl ObjectKind {
             Self::FeatureService => "feature service",
         }
     }
+
+    /// The section of a definition file that has them: `feature_views`.
+    pub fn section(self) -> &'static str {
+        match self {
+            Self::Entity => "entities",
+            Self::Source => "sources",
+            Self::FeatureView => "feature_views",
+            Self::OnDemandFeatureView => "on_demand_feature_views",
+            Self::FeatureService => "feature_services",
+        }
+    }
 }
 
 impl fmt::Display for ObjectKind {
@@ -349,6 +360,13 @@ pub struct ObjectId {
     pub kind: ObjectKind,
     /// Its name.
     pub name: Name,
+}
+
+impl ObjectId {
+    /// Where it stands in definitions: `feature_views.customer_features`.
+    pub fn path(&self) -> String {
+        format!("{}.{}", self.kind.section(), self.name)
+    }
 }
 
 impl fmt::Display for ObjectId {

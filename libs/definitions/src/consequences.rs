@@ -1,0 +1,179 @@
+//! What a change of definitions means for what is stored: said by Plan before it is applied.
+
+use std::fmt;
+
+use larder_types::format_duration;
+
+use crate::{
+    Feature, FeatureView, Object, ObjectId, ObjectKind,
+    numbering::{Before, Column, Objects, source, view_keys},
+    revision::Assigned,
+    state::ProjectState,
+};
+
+/// What should be done because of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConsequenceKind {
+    /// Nothing of the view is online: it must be materialized.
+    MustMaterialize,
+    /// What is online stays right and is not complete until a full materialization has run.
+    FullRunNeeded,
+    /// Rows are left behind and may be purged.
+    Retires,
+    /// Good to know.
+    Note,
+}
+
+/// What a change means for an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consequence {
+    /// Which object.
+    pub object: ObjectId,
+    /// What should be done.
+    pub kind: ConsequenceKind,
+    /// In words.
+    pub message: String,
+}
+
+/// `feature view customer_features: …`
+impl fmt::Display for Consequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.object, self.message)
+    }
+}
+
+/// The consequences of having `objects`, with the numbers `assigned`, after `state`.
+pub(crate) fn consequences(state: &ProjectState, objects: &Objects<'_>, assigned: &Assigned) -> Vec<Consequence> {
+    let mut all = Vec::new();
+    let old_objects = state.by_id();
+    for object in objects.values() {
+        let Object::FeatureView(view) = object else { continue };
+        let mut view_consequences = ViewConsequences { view, all: &mut all };
+        match (state.feature_view(&view.name), Before::of(state, &view.name)) {
+            (Some(old), Some(before)) => {
+                let new_row_set =
+                    assigned.views.get(&view.name).is_some_and(|new| new.row_set != before.assignment.row_set);
+                if new_row_set {
+                    view_consequences.new_row_set(&before, &old_objects, objects);
+                } else {
+                    view_consequences.columns(&before);
+                    view_consequences.settings(old);
+                    view_consequences.sources(old, &old_objects, objects);
+                }
+            }
+            (_, _) => view_consequences.created(),
+        }
+    }
+    let removed = state.objects.keys().filter(|id| id.kind == ObjectKind::FeatureView && !objects.contains_key(id));
+    all.extend(removed.map(|id| Consequence {
+        object: id.clone(),
+        kind: ConsequenceKind::Retires,
+        message: "its online rows are no longer read and may be purged".to_owned(),
+    }));
+    all
+}
+
+struct ViewConsequences<'a> {
+    view: &'a FeatureView,
+    all: &'a mut Vec<Consequence>,
+}
+
+impl ViewConsequences<'_> {
+    fn push(&mut self, kind: ConsequenceKind, message: impl Into<String>) {
+        let object = ObjectId { kind: ObjectKind::FeatureView, name: self.view.name.clone() };
+        self.all.push(Consequence { object, kind, message: message.into() });
+    }
+
+    fn created(&mut self) {
+        if self.view.online {
+            self.push(ConsequenceKind::MustMaterialize, "new view: it must be materialized before it is served");
+        }
+    }
+
+    fn new_row_set(&mut self, before: &Before<'_>, old: &Objects<'_>, new: &Objects<'_>) {
+        let mut why = Vec::new();
+        let old_keys = before.keys(old);
+        if old_keys != view_keys(self.view, new) {
+            why.push("its join keys change".to_owned());
+        }
+        let retyped = self.view.features.iter().filter(|feature| matches!(before.column(feature), Column::Retyped));
+        why.extend(retyped.map(|feature| format!("the type of {} changes", feature.name)));
+        let why = if why.is_empty() { "another generation is restored".to_owned() } else { why.join(", ") };
+        self.push(
+            ConsequenceKind::MustMaterialize,
+            format!("new row set ({why}): the view must be materialized; until then its features are NOT_FOUND"),
+        );
+    }
+
+    fn columns(&mut self, before: &Before<'_>) {
+        let view = self.view;
+        for feature in &view.features {
+            match (before.column(feature), before.name_of(feature)) {
+                (Column::Kept(number), Some(old)) if *old != feature.name => {
+                    self.push(
+                        ConsequenceKind::Note,
+                        format!("{old} is renamed to {}: it keeps its column {number} and its values", feature.name),
+                    );
+                }
+                (Column::New, _) => self.push(
+                    ConsequenceKind::FullRunNeeded,
+                    format!("{} is a new column: NOT_FOUND until a full materialization has run", feature.name),
+                ),
+                (Column::Kept(_) | Column::Retyped, _) => {}
+            }
+            if let Some(old) = before.feature(feature).filter(|old| old.source_column() != feature.source_column()) {
+                self.reads_another_column(feature, old);
+            }
+        }
+    }
+
+    fn reads_another_column(&mut self, feature: &Feature, old: &Feature) {
+        let (was, is) = (old.source_column(), feature.source_column());
+        self.push(
+            ConsequenceKind::FullRunNeeded,
+            format!(
+                "{} reads column {is} in place of {was}: the watermark starts anew, run a full materialization",
+                feature.name
+            ),
+        );
+    }
+
+    fn settings(&mut self, old: &FeatureView) {
+        let view = self.view;
+        if view.online && !old.online {
+            self.push(ConsequenceKind::FullRunNeeded, "the view is served now: run a full materialization");
+        }
+        let is_longer = match (old.ttl, view.ttl) {
+            (Some(old), Some(new)) => new > old,
+            (Some(_), None) => true,
+            (None, Some(_) | None) => false,
+        };
+        if is_longer && let Some(ttl) = old.ttl {
+            self.push(
+                ConsequenceKind::FullRunNeeded,
+                format!(
+                    "longer ttl: rows older than {} were not kept online, run a full materialization",
+                    format_duration(ttl)
+                ),
+            );
+        }
+    }
+
+    fn sources(&mut self, old: &FeatureView, old_objects: &Objects<'_>, new_objects: &Objects<'_>) {
+        let view = self.view;
+        let read = [(Some(&old.source), Some(&view.source)), (old.push_source.as_ref(), view.push_source.as_ref())];
+        for (was, is) in read {
+            let Some(is) = is else { continue };
+            let changed =
+                was != Some(is) || source(old_objects, is).map(|s| &s.kind) != source(new_objects, is).map(|s| &s.kind);
+            if changed {
+                self.push(
+                    ConsequenceKind::FullRunNeeded,
+                    format!(
+                        "source {is} is new to it or changed: the watermark starts anew, run a full materialization"
+                    ),
+                );
+            }
+        }
+    }
+}

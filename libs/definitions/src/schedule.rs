@@ -1,0 +1,74 @@
+//! Schedules: five cron fields in a time zone, as instants.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use croner::{
+    Cron,
+    parser::{CronParser, Seconds, Year},
+};
+use larder_types::{Error, Name, Result, Timestamp};
+
+use crate::{Schedule, run::RunId, validate::did_you_mean};
+
+/// The instants of a schedule.
+#[derive(Debug, Clone)]
+pub struct Ticks {
+    cron: Cron,
+    time_zone: Tz,
+}
+
+impl Ticks {
+    /// Reads a schedule.
+    pub fn new(schedule: &Schedule) -> Result<Self> {
+        Ok(Self { cron: parse_cron(&schedule.cron)?, time_zone: parse_time_zone(&schedule.time_zone)? })
+    }
+
+    /// What is wrong with a schedule's cron fields, and with its time zone.
+    pub(crate) fn check(schedule: &Schedule) -> (Option<Error>, Option<Error>) {
+        (parse_cron(&schedule.cron).err(), parse_time_zone(&schedule.time_zone).err())
+    }
+
+    /// The first tick after `instant`. None where the schedule never comes round again.
+    pub fn next_after(&self, instant: Timestamp) -> Option<Timestamp> {
+        let from = instant.to_datetime()?.with_timezone(&self.time_zone);
+        let tick = self.cron.find_next_occurrence(&from, false).ok()?;
+        Some(to_timestamp(tick))
+    }
+
+    /// The last tick at or before `instant`: missed ticks are made up by one run, which is this one.
+    pub fn last_until(&self, instant: Timestamp) -> Option<Timestamp> {
+        let until = instant.to_datetime()?.with_timezone(&self.time_zone);
+        let tick = self.cron.find_previous_occurrence(&until, true).ok()?;
+        Some(to_timestamp(tick))
+    }
+}
+
+/// The id of the run of a tick: whoever creates it first has it. An outside scheduler uses the same id.
+pub fn scheduled_run_id(view: &Name, tick: Timestamp) -> RunId {
+    format!("{view}@{tick}")
+}
+
+fn to_timestamp(time: DateTime<Tz>) -> Timestamp {
+    Timestamp::from(time.with_timezone(&Utc))
+}
+
+fn parse_cron(text: &str) -> Result<Cron> {
+    let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+    let cron = parser.parse(text).map_err(|error| {
+        Error::invalid_argument(format!(
+            "`{text}` is not a cron expression ({error}): write five fields, minute hour day-of-month month day-of-week, \
+             e.g. `0 */6 * * *`"
+        ))
+        .with_source(error)
+    })?;
+    Ok(cron)
+}
+
+fn parse_time_zone(text: &str) -> Result<Tz> {
+    Tz::from_str(text).map_err(|_| {
+        let hint = did_you_mean(text, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
+        Error::invalid_argument(format!("`{text}` is not an IANA time zone, e.g. Europe/Berlin or UTC{hint}"))
+    })
+}

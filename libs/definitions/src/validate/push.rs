@@ -1,0 +1,81 @@
+//! Push sources: one event has one set of columns, whatever views it feeds.
+
+use std::collections::BTreeMap;
+
+use larder_types::{Name, ValueType};
+
+use super::{Checker, path};
+use crate::{FeatureView, ObjectKind};
+
+/// What a view takes a column of an event for.
+struct Use<'a> {
+    value_type: ValueType,
+    is_key: bool,
+    view: &'a Name,
+    /// Of a feature's column.
+    feature: Option<&'a Name>,
+}
+
+impl<'a> Checker<'a> {
+    /// All views of a push source agree on the types of its events' columns, and on which are join keys.
+    pub(super) fn push_sources(&mut self) {
+        let mut columns: BTreeMap<(&'a Name, &'a str), Use<'a>> = BTreeMap::new();
+        for view in self.index.feature_views.values().copied() {
+            let Some(source) = self.push_source_of(view) else { continue };
+            if self.is_view_broken(view) {
+                continue;
+            }
+            for (column, this) in self.uses(view) {
+                match columns.get(&(source, column)) {
+                    Some(other) => self.compare(source, column, &this, other),
+                    None => drop(columns.insert((source, column), this)),
+                }
+            }
+        }
+    }
+
+    fn push_source_of(&self, view: &'a FeatureView) -> Option<&'a Name> {
+        let is_push = |name: &&Name| self.index.source_is_push(name) == Some(true);
+        view.push_source.as_ref().filter(is_push).or(Some(&view.source).filter(is_push))
+    }
+
+    fn uses(&self, view: &'a FeatureView) -> Vec<(&'a str, Use<'a>)> {
+        let entities = view.entities.iter().filter_map(|name| self.index.entities.get(name.as_str()));
+        let keys = entities.flat_map(|entity| &entity.join_keys).map(|key| {
+            let value_type = ValueType::Scalar(key.key_type.scalar());
+            (key.name.as_str(), Use { value_type, is_key: true, view: &view.name, feature: None })
+        });
+        let features = view.features.iter().map(|feature| {
+            let value_type = feature.value_type;
+            (feature.source_column(), Use { value_type, is_key: false, view: &view.name, feature: Some(&feature.name) })
+        });
+        keys.chain(features).collect()
+    }
+
+    fn compare(&mut self, source: &Name, column: &str, this: &Use<'_>, other: &Use<'_>) {
+        let kind = |is_key| if is_key { "a join key" } else { "a feature" };
+        let message = if this.is_key != other.is_key {
+            format!(
+                "column `{column}` of push source `{source}` is {} here and {} of view `{}`: an event's column is one or the \
+                 other",
+                kind(this.is_key),
+                kind(other.is_key),
+                other.view
+            )
+        } else if this.value_type != other.value_type {
+            format!(
+                "column `{column}` of push source `{source}` is {} here and {} in view `{}`: views of one push source agree \
+                 on its columns' types",
+                this.value_type, other.value_type, other.view
+            )
+        } else {
+            return;
+        };
+        let view = path(ObjectKind::FeatureView, this.view);
+        let path = match this.feature {
+            Some(feature) => format!("{view}.features.{feature}"),
+            None => format!("{view}.entities"),
+        };
+        self.problem(path, message);
+    }
+}

@@ -1,0 +1,185 @@
+//! Feature services.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use larder_types::{Name, ScalarType, ValueType};
+
+use super::{Checker, did_you_mean, path};
+use crate::{FeatureService, FeatureView, ObjectKind, OnDemandFeatureView, ViewUse};
+
+/// The view of a use.
+#[derive(Clone, Copy)]
+enum Used<'a> {
+    Stored(&'a FeatureView),
+    Computed(&'a OnDemandFeatureView),
+}
+
+impl<'a> Used<'a> {
+    fn features(self) -> Vec<&'a Name> {
+        match self {
+            Self::Stored(view) => view.features.iter().map(|feature| &feature.name).collect(),
+            Self::Computed(view) => view.features.iter().map(|feature| &feature.name).collect(),
+        }
+    }
+}
+
+/// A column that requests of a service have, and why.
+struct RequestColumn<'a> {
+    value_type: ValueType,
+    view: &'a Name,
+}
+
+impl<'a> Checker<'a> {
+    pub(super) fn feature_service(&mut self, service: &'a FeatureService) {
+        let path = path(ObjectKind::FeatureService, &service.name);
+        self.check_name(&path, &service.name);
+        if service.features.is_empty() && !self.is_broken(ObjectKind::FeatureService, &service.name) {
+            self.problem(format!("{path}.features"), "a feature service has at least one view");
+        }
+        let mut outputs = Outputs::default();
+        let mut columns = BTreeMap::new();
+        for (position, view_use) in service.features.iter().enumerate() {
+            let path = format!("{path}.features[{position}]");
+            if let Some(alias) = &view_use.alias {
+                self.check_name(&format!("{path}.as"), alias);
+            }
+            let Some(used) = self.used(&format!("{path}.view"), view_use) else { continue };
+            self.selected(&path, view_use, used);
+            self.outputs(&path, view_use, used, &mut outputs);
+            self.join_keys(&path, view_use, used, &mut columns);
+        }
+    }
+
+    fn used(&mut self, path: &str, view_use: &ViewUse) -> Option<Used<'a>> {
+        let name = view_use.view.as_str();
+        let stored = self.index.feature_views.get(name).map(|view| Used::Stored(view));
+        let used = stored.or_else(|| self.index.on_demand_feature_views.get(name).map(|view| Used::Computed(view)));
+        if used.is_none() {
+            self.unknown(path, "view", &view_use.view, self.index.view_names());
+        }
+        used
+    }
+
+    fn is_used_broken(&self, used: Used<'_>) -> bool {
+        match used {
+            Used::Stored(view) => self.is_view_broken(view),
+            Used::Computed(view) => {
+                self.is_broken(ObjectKind::OnDemandFeatureView, &view.name)
+                    || self.stored_views(used).iter().any(|input| self.is_view_broken(input))
+            }
+        }
+    }
+
+    fn selected(&mut self, path: &str, view_use: &ViewUse, used: Used<'_>) {
+        if self.is_used_broken(used) {
+            return;
+        }
+        let features = used.features();
+        let mut seen = BTreeSet::new();
+        for (position, name) in view_use.select.iter().enumerate() {
+            let path = format!("{path}.select[{position}]");
+            if !features.contains(&name) {
+                let hint = did_you_mean(name, features.iter().map(|feature| feature.as_str()));
+                self.problem(&path, format!("view `{}` has no feature `{name}`{hint}", view_use.view));
+            }
+            if !seen.insert(name) {
+                self.problem(path, format!("feature `{name}` is there twice"));
+            }
+        }
+    }
+
+    /// No two features of an answer have the same full name.
+    fn outputs(&mut self, path: &str, view_use: &'a ViewUse, used: Used<'a>, outputs: &mut Outputs<'a>) {
+        if let Some(alias) = &view_use.alias
+            && let Some(other) = outputs.prefixes.get(alias)
+        {
+            let message = if *other { "the alias of another use" } else { "a view used without an alias" };
+            self.problem(format!("{path}.as"), format!("`{alias}` is {message}: give this use a name of its own"));
+            return;
+        }
+        let prefix = view_use.alias.as_ref().unwrap_or(&view_use.view);
+        if view_use.alias.is_none() && outputs.prefixes.get(prefix) == Some(&true) {
+            self.problem(format!("{path}.view"), format!("`{prefix}` is the alias of another use: change that alias"));
+            return;
+        }
+        outputs.prefixes.insert(prefix, view_use.alias.is_some());
+        let features = if view_use.select.is_empty() { used.features() } else { view_use.select.iter().collect() };
+        let distinct: BTreeSet<&Name> = features.into_iter().collect();
+        let twice: Vec<_> = distinct.into_iter().filter(|feature| !outputs.names.insert((prefix, feature))).collect();
+        if let Some(first) = twice.first() {
+            let message = format!(
+                "`{prefix}.{first}` is given by another use of the view: give one of them an alias with `as`, or select other \
+                 features"
+            );
+            self.problem(path, message);
+        }
+    }
+
+    /// The feature views behind a use.
+    fn stored_views(&self, used: Used<'a>) -> Vec<&'a FeatureView> {
+        match used {
+            Used::Stored(view) => vec![view],
+            Used::Computed(view) => {
+                view.inputs.iter().filter_map(|name| self.index.feature_views.get(name.as_str()).copied()).collect()
+            }
+        }
+    }
+
+    /// Mapped join keys are there, and all uses agree on the types of the request's columns.
+    fn join_keys(
+        &mut self,
+        path: &str,
+        view_use: &'a ViewUse,
+        used: Used<'a>,
+        columns: &mut BTreeMap<&'a Name, RequestColumn<'a>>,
+    ) {
+        if self.is_used_broken(used) {
+            return;
+        }
+        let entities = self.stored_views(used).into_iter().flat_map(|view| &view.entities);
+        let entities = entities.filter_map(|name| self.index.entities.get(name.as_str()));
+        let keys: BTreeMap<&Name, ValueType> = entities
+            .flat_map(|entity| entity.join_keys.iter().map(|key| (&key.name, key.key_type.scalar().into())))
+            .collect();
+        for (key, column) in &view_use.join_keys {
+            let path = format!("{path}.join_keys.{key}");
+            self.check_name(&path, column);
+            if !keys.contains_key(key) {
+                let hint = did_you_mean(key, keys.keys().map(|known| known.as_str()));
+                self.problem(path, format!("view `{}` has no join key `{key}`{hint}", view_use.view));
+            }
+        }
+        let mapped = keys.iter().map(|(key, value_type)| (view_use.join_keys.get(*key).unwrap_or(*key), *value_type));
+        let request = match used {
+            Used::Stored(_) => [].iter(),
+            Used::Computed(view) => view.request.iter(),
+        };
+        let request = request.map(|field| (&field.name, field.value_type));
+        for (column, value_type) in mapped.chain(request) {
+            let other = columns.entry(column).or_insert(RequestColumn { value_type, view: &view_use.view });
+            if !agree(other.value_type, value_type) {
+                let message = format!(
+                    "the request's column `{column}` would be {value_type} for view `{}` and {} for view `{}`: map the join \
+                     key of one to another column with `join_keys`",
+                    view_use.view, other.value_type, other.view
+                );
+                self.problem(path, message);
+            }
+        }
+    }
+}
+
+/// A request's column of integers may serve keys of both widths: they are the same key.
+fn agree(one: ValueType, other: ValueType) -> bool {
+    let is_integer =
+        |value_type| matches!(value_type, ValueType::Scalar(ScalarType::Int32) | ValueType::Scalar(ScalarType::Int64));
+    one == other || (is_integer(one) && is_integer(other))
+}
+
+/// What an answer of the service has so far.
+#[derive(Default)]
+struct Outputs<'a> {
+    /// Aliases (true) and names of views without one.
+    prefixes: BTreeMap<&'a Name, bool>,
+    names: BTreeSet<(&'a Name, &'a Name)>,
+}

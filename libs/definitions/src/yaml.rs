@@ -1,0 +1,235 @@
+//! The definition language: YAML in one file or in many of a folder, read with every problem told at once.
+//!
+//! A file is parsed to a tree whose values know their places ([`node`]), the tree is read into the types of the language
+//! ([`language`], of which the JSON Schema is made), and those become objects ([`convert`]), which are then validated.
+
+mod convert;
+mod language;
+mod node;
+mod paths;
+mod places;
+mod reader;
+mod text;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+};
+
+use larder_types::{Error, Name};
+
+use self::{
+    convert::IntoObject,
+    language::FileText,
+    node::{Node, Value},
+    places::{Places, place_of},
+    reader::{FromNode, Reader, join},
+    text::NameText,
+};
+use crate::{Location, Object, ObjectId, ObjectKind, Problem, validate};
+
+/// Stands for a name that could not be read; users cannot declare names that start like it.
+pub(crate) const UNREAD: &str = "__unread";
+
+/// What a folder of definitions declares. Valid by itself, or beside the objects it was read with.
+#[derive(Debug, Clone)]
+pub struct FeatureRepository {
+    /// The project.
+    pub project: Name,
+    /// In the order of kinds, by name, each with the place it starts at.
+    pub objects: Vec<(Object, Location)>,
+    places: Places,
+}
+
+impl FeatureRepository {
+    /// The objects alone, as a change set puts them.
+    pub fn into_objects(self) -> Vec<Object> {
+        self.objects.into_iter().map(|(object, _)| object).collect()
+    }
+
+    /// Where the field stands: itself, or the nearest that it is within.
+    pub fn locate(&self, path: &str) -> Option<&Location> {
+        self.places.locate(path)
+    }
+
+    /// The violations of an error, e.g. of Apply, with their places in these files.
+    pub fn problems_of(&self, error: &Error) -> Vec<Problem> {
+        let problem = |violation: &larder_types::Violation| Problem {
+            location: self.locate(&violation.field).cloned(),
+            path: violation.field.clone(),
+            message: violation.description.clone(),
+        };
+        error.violations().iter().map(problem).collect()
+    }
+}
+
+/// Reads a file, or every `*.yaml` and `*.yml` in a folder and those below it, and validates what they declare together.
+///
+/// Relative paths of Parquet sources start at the file that names them and become absolute.
+pub fn read_folder(path: &Path) -> Result<FeatureRepository, Vec<Problem>> {
+    read_folder_beside(path, &[])
+}
+
+/// As [`read_folder`], for files that may refer to objects that are declared `elsewhere`, by other origins.
+pub fn read_folder_beside(path: &Path, elsewhere: &[Object]) -> Result<FeatureRepository, Vec<Problem>> {
+    let unreadable = |path: &Path, error: std::io::Error| {
+        vec![Problem::new("", format!("{} cannot be read: {error}", path.display()))]
+    };
+    let files = paths::definition_files(path).map_err(|error| unreadable(path, error))?;
+    if files.is_empty() {
+        return Err(vec![Problem::new("", format!("no definitions (*.yaml, *.yml) are in {}", path.display()))]);
+    }
+    let mut reading = Reading::default();
+    for file in &files {
+        let shown = file.strip_prefix("./").unwrap_or(file).display().to_string();
+        match fs::read(file) {
+            Ok(bytes) => reading.read_bytes(&shown, &paths::folder_of(file), &bytes),
+            Err(error) => reading.problems.extend(unreadable(file, error)),
+        }
+    }
+    reading.finish(&path.display().to_string(), elsewhere)
+}
+
+/// As [`read_folder`] for a single text; `file` is what its problems call it, relative paths start at `base`.
+pub fn read_text(file: &str, base: &Path, text: &str) -> Result<FeatureRepository, Vec<Problem>> {
+    let mut reading = Reading::default();
+    reading.read(file, base, text);
+    reading.finish(file, &[])
+}
+
+/// The JSON Schema of a definition file, for editors.
+pub fn json_schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(FileText);
+    schema.insert("title".to_owned(), "Larder definitions".into());
+    schema.to_value()
+}
+
+/// Files read so far.
+#[derive(Default)]
+struct Reading {
+    project: Option<(Name, Location)>,
+    objects: BTreeMap<ObjectId, Object>,
+    places: Places,
+    problems: Vec<Problem>,
+}
+
+impl Reading {
+    fn read_bytes(&mut self, file: &str, base: &Path, bytes: &[u8]) {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.read(file, base, text),
+            Err(error) => {
+                let before = &bytes[..error.valid_up_to()];
+                let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+                let line = u32::try_from(line).unwrap_or(u32::MAX);
+                let location = Location { file: file.into(), line, column: 1 };
+                self.problems.push(Problem::at(location, "", "is not UTF-8 text"));
+            }
+        }
+    }
+
+    fn read(&mut self, file: &str, base: &Path, text: &str) {
+        let file: Arc<str> = file.into();
+        let mut reader = Reader::new(file.clone());
+        match node::parse(text) {
+            Ok(documents) => {
+                for document in &documents {
+                    self.document(document, base, &mut reader);
+                }
+            }
+            Err(error) => reader.problem(error.place, format!("is not YAML: {}", error.message)),
+        }
+        self.problems.append(&mut reader.problems);
+    }
+
+    fn document(&mut self, document: &Node, base: &Path, reader: &mut Reader) {
+        if matches!(document.value, Value::Null) {
+            return;
+        }
+        self.places.remember(document, reader);
+        let Some(file) = FileText::from_node(document, reader) else { return };
+        let FileText { project, entities, sources, feature_views, on_demand_feature_views, feature_services } = file;
+        if let Some(NameText(project)) = project {
+            self.project(project, reader.location(place_of(document, "project")));
+        }
+        self.section(ObjectKind::Entity, entities, base);
+        self.section(ObjectKind::Source, sources, base);
+        self.section(ObjectKind::FeatureView, feature_views, base);
+        self.section(ObjectKind::OnDemandFeatureView, on_demand_feature_views, base);
+        self.section(ObjectKind::FeatureService, feature_services, base);
+    }
+
+    /// Files agree on the project.
+    fn project(&mut self, project: Name, location: Location) {
+        match &self.project {
+            Some((first, at)) if *first != project => {
+                let message = format!("this says project `{project}`, {at} says `{first}`: a folder has one project");
+                self.problems.push(Problem::at(location, "project", message));
+            }
+            Some(_) => {}
+            None => self.project = Some((project, location)),
+        }
+    }
+
+    /// Of two objects of one name, which is a problem that was told, the first is kept.
+    fn section<T: IntoObject>(&mut self, kind: ObjectKind, items: Option<Vec<T>>, base: &Path) {
+        for item in items.unwrap_or_default() {
+            let mut told = Vec::new();
+            let object = item.into_object(base, &mut |field, message| told.push((field.to_owned(), message)));
+            let path = object.as_ref().map_or_else(|| kind.section().to_owned(), |object| object.id().path());
+            for (field, message) in told {
+                let path = if field.is_empty() { path.clone() } else { join(&path, &field) };
+                self.problems.push(Problem { location: self.places.locate(&path).cloned(), path, message });
+            }
+            if let Some(object) = object {
+                self.objects.entry(object.id()).or_insert(object);
+            }
+        }
+    }
+
+    /// The repository, or everything that is wrong with it, by place.
+    fn finish(mut self, what: &str, elsewhere: &[Object]) -> Result<FeatureRepository, Vec<Problem>> {
+        if self.project.is_none() && self.problems.is_empty() {
+            let message = format!("{what} does not say which project it declares: write `project: <name>` in one file");
+            self.problems.push(Problem::new("", message));
+        }
+        let broken = self.broken();
+        let others = elsewhere.iter().filter(|object| !self.objects.contains_key(&object.id()));
+        let found = validate::check(self.objects.values().chain(others), std::iter::empty(), &broken);
+        let is_ours = |problem: &Problem| self.places.locate(&problem.path).is_some();
+        let found = found.into_iter().filter(|problem| elsewhere.is_empty() || is_ours(problem));
+        let found = found.map(|problem| Problem { location: self.places.locate(&problem.path).cloned(), ..problem });
+        self.problems.extend(found);
+        match self.project {
+            Some((project, _)) if self.problems.is_empty() => {
+                let place = |object: Object| {
+                    let location = self.places.locate(&object.id().path())?.clone();
+                    Some((object, location))
+                };
+                let objects = self.objects.into_values().filter_map(place).collect();
+                Ok(FeatureRepository { project, objects, places: self.places })
+            }
+            Some(_) | None => {
+                self.problems.sort();
+                self.problems.dedup();
+                Err(self.problems)
+            }
+        }
+    }
+
+    /// Objects that a problem was told of while they were read.
+    fn broken(&self) -> BTreeSet<ObjectId> {
+        let is_broken = |id: &&ObjectId| {
+            let path = id.path();
+            self.problems.iter().any(|problem| {
+                problem.path.strip_prefix(&path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            })
+        };
+        if self.problems.is_empty() {
+            BTreeSet::new()
+        } else {
+            self.objects.keys().filter(is_broken).cloned().collect()
+        }
+    }
+}
