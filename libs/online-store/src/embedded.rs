@@ -1,0 +1,173 @@
+//! The embedded adapter: one redb file, in this process.
+//!
+//! Reads take a snapshot and never wait. Writes go to one thread, which puts what many callers sent into one transaction
+//! (group commit) and answers when that is on disk. Every commit is made so that opening the file after a crash does not
+//! walk the whole of it: a process that was killed is back at once, at the price of a second sync per commit.
+//!
+//! The file belongs to one process at a time. Its layout is in `table.rs`, and names its format: a file of a newer one
+//! is refused.
+
+mod errors;
+mod table;
+mod writer;
+
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use larder_codec::{EncodedKeys, KeyScope};
+use larder_types::{Error, Result, RowSetNumber, Timestamp};
+use redb::{Builder, Database, DatabaseError, ReadableDatabase};
+
+use crate::{Capabilities, KeyWrite, OnlineStore, RowOutcome, Rows, RowsBuilder, SweepReport, WriteMode};
+use errors::storage_error;
+use table::{Removal, Value};
+use writer::Writer;
+
+pub use redb::StorageBackend;
+
+/// Rows that are read at once on the caller's thread: half a millisecond's worth. More are read on one that may block.
+const INLINE_ROWS: usize = 512;
+
+/// How an embedded store uses the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddedConfig {
+    /// Bytes of the file that are kept in memory, at most.
+    pub cache_bytes: usize,
+    /// Rows that may wait for the writing thread; beyond them callers wait.
+    pub queue_rows: usize,
+}
+
+impl Default for EmbeddedConfig {
+    fn default() -> Self {
+        Self { cache_bytes: 256 << 20, queue_rows: 100_000 }
+    }
+}
+
+/// An online store in one file of this process.
+///
+/// Dropping it waits for the writes that are under way, and gives the file free.
+#[derive(Debug)]
+pub struct EmbeddedStore {
+    db: Arc<Database>,
+    writer: Writer,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in the file at `path`, which is created if it is not there; its folder must be.
+    ///
+    /// FAILED_PRECONDITION where another process has it open or a newer release made it, DATA_LOSS where it is not such
+    /// a file or damaged, UNAVAILABLE where the system refuses.
+    pub fn open(path: &Path, config: &EmbeddedConfig) -> Result<Self> {
+        let named = |error: Error| error.context(format_args!("the online store's file {}", path.display()));
+        Self::start(builder(config).create(path), config).map_err(named)
+    }
+
+    /// Opens the store on `backend` in place of a file.
+    pub fn open_on(backend: impl StorageBackend, config: &EmbeddedConfig) -> Result<Self> {
+        Self::start(builder(config).create_with_backend(backend), config)
+    }
+
+    fn start(db: std::result::Result<Database, DatabaseError>, config: &EmbeddedConfig) -> Result<Self> {
+        let db = Arc::new(db.map_err(storage_error)?);
+        table::prepare(&db)?;
+        let writer = Writer::start(db.clone(), config.queue_rows)?;
+        Ok(Self { db, writer })
+    }
+
+    /// Removes in steps, so that writes are only ever held up for one of them.
+    async fn remove(&self, removal: Removal) -> Result<SweepReport> {
+        let mut report = SweepReport::default();
+        let mut after = None;
+        loop {
+            let step = self.writer.remove(removal.clone(), after).await?;
+            report.examined += step.examined;
+            report.removed += step.removed;
+            match step.last {
+                Some(last) => after = Some(last),
+                None => return Ok(report),
+            }
+        }
+    }
+}
+
+fn builder(config: &EmbeddedConfig) -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(config.cache_bytes);
+    builder.set_repair_callback(|session| {
+        tracing::warn!(progress = session.progress(), "the online store's file was not closed in order: repairing it");
+    });
+    builder
+}
+
+#[async_trait]
+impl OnlineStore for EmbeddedStore {
+    async fn read(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber]) -> Result<Rows> {
+        if keys.len() * row_sets.len() <= INLINE_ROWS {
+            return read(&self.db, keys, row_sets);
+        }
+        let (db, keys, row_sets) = (self.db.clone(), keys.clone(), row_sets.to_vec());
+        let reading = tokio::task::spawn_blocking(move || read(&db, &keys, &row_sets));
+        reading.await.map_err(|error| Error::internal("reading the online store was cut off").with_source(error))?
+    }
+
+    async fn write(&self, writes: Vec<KeyWrite>, mode: WriteMode, now: Timestamp) -> Result<Vec<RowOutcome>> {
+        writes.iter().try_for_each(check_write)?;
+        self.writer.write(writes, mode, now).await
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<SweepReport> {
+        self.remove(Removal::Expired { now }).await
+    }
+
+    async fn purge(&self, scope: &KeyScope, row_set: RowSetNumber) -> Result<u64> {
+        let report = self.remove(Removal::RowSet { scope: scope.clone(), row_set }).await?;
+        Ok(report.removed)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { key_at_once: true, durable: true }
+    }
+
+    async fn check_health(&self) -> Result<()> {
+        self.writer.check_health()?;
+        read(&self.db, &EncodedKeys::default(), &[]).map(|_| ())
+    }
+}
+
+/// Reads out of one snapshot.
+fn read(db: &Database, keys: &EncodedKeys, row_sets: &[RowSetNumber]) -> Result<Rows> {
+    let snapshot = db.begin_read().map_err(storage_error)?;
+    let rows = snapshot.open_table(table::ROWS).map_err(storage_error)?;
+    let mut answer = RowsBuilder::new(keys.len(), row_sets.len());
+    let mut table_key = Vec::new();
+    for key in keys.iter() {
+        for row_set in row_sets {
+            let Some(key) = key else {
+                answer.push(None);
+                continue;
+            };
+            table::write_key(*row_set, key, &mut table_key);
+            let found = rows.get(table_key.as_slice()).map_err(storage_error)?;
+            match found {
+                Some(value) => answer.push(Some(Value::read(value.value())?.row)),
+                None => answer.push(None),
+            }
+            table_key.clear();
+        }
+    }
+    Ok(answer.finish())
+}
+
+fn check_write(write: &KeyWrite) -> Result<()> {
+    let length = write.key.len();
+    if length == 0 || length > larder_codec::MAX_KEY_BYTES {
+        return Err(Error::invalid_argument(format!("an online key of {length} bytes cannot be written")));
+    }
+    write.rows.iter().try_for_each(|row| match larder_codec::row_version(&row.row) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::invalid_argument(format!("row set {}: {error}", row.row_set))),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! The embedded store: what it promises beyond the conformance suite.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+use larder_codec::EncodedKeys;
+use larder_types::ErrorCode;
+use redb::{TableDefinition, backends::InMemoryBackend};
+
+use super::*;
+use crate::{RowWrite, conformance::NaiveStore};
+
+fn in_memory() -> EmbeddedStore {
+    EmbeddedStore::open_on(InMemoryBackend::new(), &EmbeddedConfig::default()).unwrap()
+}
+
+mod embedded {
+    async fn new_store() -> std::sync::Arc<dyn crate::OnlineStore> {
+        std::sync::Arc::new(super::in_memory())
+    }
+
+    crate::online_store_conformance!(new_store);
+}
+
+/// The oracle keeps the promises, too.
+mod naive {
+    async fn new_store() -> std::sync::Arc<dyn crate::OnlineStore> {
+        std::sync::Arc::new(super::NaiveStore::default())
+    }
+
+    crate::online_store_conformance!(new_store);
+}
+
+fn writes(keys: std::ops::Range<i64>) -> Vec<KeyWrite> {
+    let row = |event: i64| {
+        let schema = larder_codec::RowSchema::new(larder_types::SchemaNumber(1), Vec::new()).unwrap();
+        larder_codec::RowEncoder::new(&schema).encode(&[], &[event], &[0], None).unwrap().slice(0)
+    };
+    let write = |key: i64| KeyWrite {
+        key: Bytes::from(format!("1.1:{key}")),
+        rows: vec![RowWrite { row_set: RowSetNumber(1), row: row(key), expires_at: None }],
+    };
+    keys.map(write).collect()
+}
+
+async fn write(store: &EmbeddedStore, keys: std::ops::Range<i64>) -> Result<Vec<RowOutcome>> {
+    store.write(writes(keys), WriteMode::Newest, Timestamp::MIN).await
+}
+
+/// How many of the first keys are there.
+async fn count(store: &EmbeddedStore, keys: i64) -> usize {
+    let keys: EncodedKeys = (0..keys).map(|key| Some(format!("1.1:{key}"))).collect();
+    store.read(&keys, &[RowSetNumber(1)]).await.unwrap().row_set(0).flatten().count()
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("online.redb");
+    for reopened in 0..5 {
+        let store = EmbeddedStore::open(&path, &EmbeddedConfig::default()).unwrap();
+        assert_eq!(count(&store, 1_000).await, 100 * reopened as usize);
+        write(&store, 100 * reopened..100 * (reopened + 1)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_open_elsewhere_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("online.redb");
+    let _open = EmbeddedStore::open(&path, &EmbeddedConfig::default()).unwrap();
+    let error = EmbeddedStore::open(&path, &EmbeddedConfig::default()).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::FailedPrecondition);
+    assert!(error.message().contains("online.redb: it is open already"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_release_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("online.redb");
+    let set_format = |format: u64| {
+        let db = Database::create(&path).unwrap();
+        let transaction = db.begin_write().unwrap();
+        let meta = TableDefinition::<&str, u64>::new("meta");
+        transaction.open_table(meta).unwrap().insert("format", format).unwrap();
+        transaction.commit().unwrap();
+    };
+    write(&EmbeddedStore::open(&path, &EmbeddedConfig::default()).unwrap(), 0..10).await.unwrap();
+    set_format(2);
+    let error = EmbeddedStore::open(&path, &EmbeddedConfig::default()).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::FailedPrecondition);
+    assert!(error.message().contains("it has format 2, this release reads format 1"), "{error}");
+    set_format(1);
+    assert_eq!(count(&EmbeddedStore::open(&path, &EmbeddedConfig::default()).unwrap(), 10).await, 10);
+}
+
+#[test]
+fn a_file_that_is_something_else_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("online.redb");
+    let text = "not a data file at all".repeat(1_000);
+    std::fs::write(&path, &text).unwrap();
+    let error = EmbeddedStore::open(&path, &EmbeddedConfig::default()).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::DataLoss, "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    let error = EmbeddedStore::open(&folder.path().join("none/online.redb"), &EmbeddedConfig::default()).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Unavailable, "{error}");
+}
+
+#[tokio::test]
+async fn a_write_is_done_although_its_caller_went_away() {
+    let store = in_memory();
+    let mut writing = Box::pin(write(&store, 0..10));
+    let _ = writing.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    drop(writing);
+    write(&store, 10..11).await.unwrap();
+    assert_eq!(count(&store, 11).await, 11);
+}
+
+#[tokio::test]
+async fn more_rows_than_the_queue_holds_are_written_all_the_same() {
+    let config = EmbeddedConfig { queue_rows: 3, ..EmbeddedConfig::default() };
+    let store = Arc::new(EmbeddedStore::open_on(InMemoryBackend::new(), &config).unwrap());
+    let calls = (0..20).map(|call| {
+        let store = store.clone();
+        tokio::spawn(async move { write(&store, 10 * call..10 * (call + 1)).await.unwrap().len() })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        assert_eq!(call.await.unwrap(), 10);
+    }
+    assert_eq!(count(&store, 200).await, 200);
+}
+
+#[tokio::test]
+async fn a_removal_of_many_steps_removes_all_and_nothing_else() {
+    let store = in_memory();
+    write(&store, 0..25_000).await.unwrap();
+    let scope = KeyScope::project(None, larder_types::ProjectNumber(1)).unwrap();
+    assert_eq!(store.purge(&scope, RowSetNumber(2)).await.unwrap(), 0);
+    assert_eq!(store.sweep(Timestamp::MAX).await.unwrap(), SweepReport { examined: 25_000, removed: 0 });
+    assert_eq!(store.purge(&scope, RowSetNumber(1)).await.unwrap(), 25_000);
+    assert_eq!(count(&store, 25_000).await, 0);
+}
+
+/// Storage of which a machine that stops keeps only what was synced, and that can be made to fail.
+#[derive(Debug, Clone, Default)]
+struct Disk(Arc<DiskState>);
+
+#[derive(Debug, Default)]
+struct DiskState {
+    current: Mutex<Vec<u8>>,
+    synced: Mutex<Vec<u8>>,
+    fails: AtomicBool,
+}
+
+impl Disk {
+    /// The disk as it is after the machine stopped.
+    fn after_power_loss(&self) -> Self {
+        let synced = self.0.synced.lock().unwrap().clone();
+        let state = DiskState { current: Mutex::new(synced.clone()), synced: Mutex::new(synced), ..Default::default() };
+        Self(Arc::new(state))
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(self.0.current.lock().unwrap().len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        let offset = offset as usize;
+        out.copy_from_slice(&self.0.current.lock().unwrap()[offset..offset + out.len()]);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.0.current.lock().unwrap().resize(len as usize, 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        if self.0.fails.load(Ordering::SeqCst) {
+            return Err(std::io::Error::other("the disk is gone"));
+        }
+        self.0.synced.lock().unwrap().clone_from(&self.0.current.lock().unwrap());
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        let offset = offset as usize;
+        self.0.current.lock().unwrap()[offset..offset + data.len()].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_was_answered_outlives_a_loss_of_power() {
+    let disk = Disk::default();
+    let store = EmbeddedStore::open_on(disk.clone(), &EmbeddedConfig::default()).unwrap();
+    for call in 0..10 {
+        write(&store, 100 * call..100 * (call + 1)).await.unwrap();
+        let reopened = EmbeddedStore::open_on(disk.after_power_loss(), &EmbeddedConfig::default()).unwrap();
+        assert_eq!(count(&reopened, 1_000).await, 100 * (call as usize + 1));
+    }
+}
+
+#[tokio::test]
+async fn a_failing_disk_is_told_to_callers_and_to_health() {
+    let disk = Disk::default();
+    let store = EmbeddedStore::open_on(disk.clone(), &EmbeddedConfig::default()).unwrap();
+    write(&store, 0..10).await.unwrap();
+    store.check_health().await.unwrap();
+    disk.0.fails.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        let error = write(&store, 10..20).await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Unavailable, "{error}");
+    }
+    let error = store.check_health().await.unwrap_err();
+    assert!(error.message().contains("could not write: I/O error: the disk is gone"), "{error}");
+}
