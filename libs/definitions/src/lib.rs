@@ -4,7 +4,8 @@
 //!   wrong with them at once.
 //! - [`change`]: change sets are planned and applied to a [`state::ProjectState`], which is the fold of
 //!   [`revision::RevisionRecord`]s; numbers once given are never given again.
-//! - [`catalog`]: the immutable, resolved snapshot that services work from.
+//! - [`catalog`]: the immutable, resolved snapshot that services work from; [`lineage`], [`search`] and [`markdown`] are
+//!   views of it.
 //! - [`selection`]: what a request asks for, resolved against a catalog; serving and training resolve by the same code.
 //! - [`run`]: runs, leases and watermarks, the fold of their events; [`schedule`] tells when runs are due.
 //!
@@ -16,16 +17,20 @@ pub mod change;
 pub mod consequences;
 pub mod diff;
 pub mod expressions;
+pub mod lineage;
+pub mod markdown;
 mod numbering;
 pub mod object;
 pub mod problem;
 pub mod revision;
 pub mod run;
 pub mod schedule;
+pub mod search;
 pub mod selection;
 pub mod state;
 mod stored;
 mod validate;
+pub mod view_rows;
 pub mod yaml;
 
 pub use catalog::{AnyView, Catalog, KeySpace, PushSchema, ResolvedSource, ResolvedView, unknown_name};
