@@ -2,10 +2,18 @@
 //!
 //! A run is the fold of its events; the registry appends events and never updates one.
 
+mod fold;
+mod runs;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use larder_types::{LeaseNumber, Name, Revision, RowSetNumber, SchemaNumber, Timestamp};
 use serde::{Deserialize, Serialize};
+
+pub use self::{
+    fold::apply_event,
+    runs::{RunsState, watermark_move},
+};
 
 /// Names a run. Of a scheduled one: `<view>@<instant>`, so that whoever creates it first has it.
 pub type RunId = String;

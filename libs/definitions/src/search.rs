@@ -1,0 +1,158 @@
+//! Search: words over names, descriptions, owners and tags, best first.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use larder_types::Name;
+
+use crate::{Catalog, Metadata, Object, ObjectId};
+
+/// An object, or a feature of one, that a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// The object.
+    pub object: ObjectId,
+    /// One of its features; none: the object itself.
+    pub feature: Option<Name>,
+    /// What is said of it.
+    pub description: String,
+    /// Greater is better; comparable within one search.
+    pub score: u32,
+}
+
+/// The words of a catalog. Built once a revision.
+#[derive(Debug, Clone, Default)]
+pub struct SearchIndex {
+    documents: Vec<Document>,
+    /// Documents by word, with the weight of where it stands.
+    words: BTreeMap<String, Vec<(usize, u32)>>,
+}
+
+#[derive(Debug, Clone)]
+struct Document {
+    object: ObjectId,
+    feature: Option<Name>,
+    description: String,
+}
+
+/// Weights of where a word stands.
+const IN_NAME: u32 = 8;
+const IN_TAG: u32 = 4;
+const IN_OWNER: u32 = 3;
+const IN_DESCRIPTION: u32 = 2;
+const IN_PARENT: u32 = 1;
+/// Added when the query is the whole name.
+const WHOLE_NAME: u32 = 100;
+
+impl SearchIndex {
+    /// The words of a catalog.
+    pub fn of(catalog: &Catalog) -> Self {
+        let mut index = Self::default();
+        for object in catalog.objects() {
+            index.add_object(&object);
+        }
+        index
+    }
+
+    /// What has every word of the query, or words that begin with it, best first; at most `limit`.
+    pub fn search(&self, query: &str, limit: usize) -> Vec<Hit> {
+        let mut scores: Option<BTreeMap<usize, u32>> = None;
+        for word in words(query) {
+            let found = self.score_word(&word);
+            scores = Some(match scores {
+                None => found,
+                Some(scores) => scores
+                    .into_iter()
+                    .filter_map(|(document, score)| Some((document, score + found.get(&document)?)))
+                    .collect(),
+            });
+        }
+        let whole = query.trim().to_lowercase();
+        let mut hits: Vec<(Reverse<u32>, usize)> = scores
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(document, score)| {
+                let is_whole = self.documents[document].name().to_lowercase() == whole;
+                (Reverse(score + if is_whole { WHOLE_NAME } else { 0 }), document)
+            })
+            .collect();
+        hits.sort_unstable();
+        hits.into_iter().take(limit).map(|(Reverse(score), document)| self.documents[document].hit(score)).collect()
+    }
+
+    /// A whole word counts twice what its beginning does.
+    fn score_word(&self, word: &str) -> BTreeMap<usize, u32> {
+        let mut scores = BTreeMap::new();
+        let beginning = self.words.range(word.to_owned()..).take_while(|(known, _)| known.starts_with(word));
+        for (known, documents) in beginning {
+            let factor = if known == word { 2 } else { 1 };
+            for (document, weight) in documents {
+                let score: &mut u32 = scores.entry(*document).or_default();
+                *score = (*score).max(weight * factor);
+            }
+        }
+        scores
+    }
+
+    fn add_object(&mut self, object: &Object) {
+        let id = object.id();
+        let metadata = object.metadata();
+        let document = self.add_document(id.clone(), None, &metadata.description, id.name.as_str());
+        self.add_metadata(document, metadata);
+        let features: Vec<(&Name, &str, Option<&BTreeMap<String, String>>)> = match object {
+            Object::Entity(_) | Object::Source(_) | Object::FeatureService(_) => return,
+            Object::FeatureView(view) => {
+                view.features.iter().map(|f| (&f.name, f.description.as_str(), Some(&f.tags))).collect()
+            }
+            Object::OnDemandFeatureView(view) => {
+                view.features.iter().map(|f| (&f.name, f.description.as_str(), None)).collect()
+            }
+        };
+        for (name, description, tags) in features {
+            let document = self.add_document(id.clone(), Some(name.clone()), description, name.as_str());
+            self.add_words(document, id.name.as_str(), IN_PARENT);
+            self.add_tags(document, tags.into_iter().flatten());
+        }
+    }
+
+    fn add_document(&mut self, object: ObjectId, feature: Option<Name>, description: &str, name: &str) -> usize {
+        let number = self.documents.len();
+        self.documents.push(Document { object, feature, description: description.to_owned() });
+        self.add_words(number, name, IN_NAME);
+        self.add_words(number, description, IN_DESCRIPTION);
+        number
+    }
+
+    fn add_metadata(&mut self, document: usize, metadata: &Metadata) {
+        self.add_words(document, &metadata.owner, IN_OWNER);
+        self.add_tags(document, &metadata.tags);
+    }
+
+    fn add_tags<'a>(&mut self, document: usize, tags: impl IntoIterator<Item = (&'a String, &'a String)>) {
+        for (tag, value) in tags {
+            self.add_words(document, tag, IN_TAG);
+            self.add_words(document, value, IN_TAG);
+        }
+    }
+
+    fn add_words(&mut self, document: usize, text: &str, weight: u32) {
+        for word in words(text) {
+            self.words.entry(word).or_default().push((document, weight));
+        }
+    }
+}
+
+impl Document {
+    fn name(&self) -> &str {
+        self.feature.as_ref().unwrap_or(&self.object.name).as_str()
+    }
+
+    fn hit(&self, score: u32) -> Hit {
+        let Self { object, feature, description } = self.clone();
+        Hit { object, feature, description, score }
+    }
+}
+
+/// Lower-case runs of letters and digits: `debt_ratio` is two words.
+fn words(text: &str) -> impl Iterator<Item = String> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
+}
