@@ -50,6 +50,14 @@ pub struct KeyWrite {
     pub rows: Vec<RowWrite>,
 }
 
+impl KeyWrite {
+    /// A row of a key, the same for several row sets.
+    pub fn to_row_sets(key: Bytes, row: Bytes, row_sets: &[RowSetNumber], expires_at: Option<Timestamp>) -> Self {
+        let rows = row_sets.iter().map(|row_set| RowWrite { row_set: *row_set, row: row.clone(), expires_at });
+        Self { rows: rows.collect(), key }
+    }
+}
+
 /// A row to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowWrite {
