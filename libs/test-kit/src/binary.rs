@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-/// The `larder` command of the build that the test belongs to; `$LARDER_BINARY` names another one.
+/// The `larder` command of the build that the test belongs to; `$LARDER_BIN` names another one.
 pub fn larder_binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("LARDER_BINARY") {
+    if let Some(path) = std::env::var_os("LARDER_BIN") {
         return PathBuf::from(path);
     }
     let test = std::env::current_exe().expect("the path of the test");
