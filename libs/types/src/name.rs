@@ -114,8 +114,10 @@ pub fn near_names<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> 
     let mut near: Vec<_> = known
         .into_iter()
         .map(|name| {
-            let likeness = strsim::jaro_winkler(&wrong.to_lowercase(), &name.to_lowercase());
-            (likeness, name)
+            let (wrong, known) = (wrong.to_lowercase(), name.to_lowercase());
+            let is_slip = wrong.len() >= 3 && strsim::osa_distance(&wrong, &known) == 1;
+            let likeness = strsim::jaro_winkler(&wrong, &known);
+            (if is_slip { likeness.max(0.9) } else { likeness }, name)
         })
         .filter(|(likeness, _)| *likeness >= 0.8)
         .collect();
@@ -143,5 +145,7 @@ mod tests {
         let known = ["customer_features", "transaction_features", "real_time_features"];
         assert_eq!(near_names("custmer_features", known), ["customer_features"]);
         assert!(near_names("zzz", known).is_empty());
+        assert_eq!(near_names("tll", ["ttl", "online"]), ["ttl"]);
+        assert_eq!(near_names("aeg", ["income", "age"]), ["age"]);
     }
 }
