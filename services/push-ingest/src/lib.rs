@@ -1,1 +1,63 @@
-//! larder-push-ingest
+//! The push-ingest service: events in. It checks them, appends them to the push log and writes them online; it never reads
+//! features for callers.
+//!
+//! A request is taken apart in [`grpc`], checked in [`batch`] against what its source consists of ([`sources`]), and brought
+//! in by [`ingest`]; [`online`] makes the writes for each view.
+
+pub mod app;
+pub mod batch;
+pub mod config;
+pub mod grpc;
+pub mod ingest;
+pub mod online;
+pub mod sources;
+
+use std::{sync::Arc, time::Duration};
+
+use larder_client::{CatalogWatchOptions, Projects, Spawn, Transport};
+use larder_contracts::push::v1::push_service_server::PushServiceServer;
+use larder_online_store::OnlineStore;
+use larder_push_log::PushLogWriter;
+use larder_service::server::{Endpoint, GrpcServer, Surroundings, TRANSPORT_MESSAGE_LIMIT};
+use larder_types::{Clock, Result, UniqueClock};
+
+use crate::{app::PushIngest, config::Config, grpc::PushGrpc, ingest::Ingest, sources::Feeds};
+
+/// What the service works with.
+pub struct Deps {
+    /// Where rows are served from.
+    pub store: Arc<dyn OnlineStore>,
+    /// Where rows are kept.
+    pub log: Arc<PushLogWriter>,
+    /// The way to the registry.
+    pub registry: Transport,
+    /// Judges event times, gives created times.
+    pub clock: Arc<dyn Clock>,
+    /// Keeps projects up to date.
+    pub spawn: Spawn,
+    /// Metrics, readiness, shutdown.
+    pub surroundings: Surroundings,
+}
+
+/// How often the registry says that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// Takes batches by what the registry declares.
+pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
+    let options = CatalogWatchOptions { heartbeat: HEARTBEAT, state_folder: config.state_folder.clone() };
+    let (prefix, grace) = (config.key_prefix.clone(), *config.expiry_grace);
+    let projects = Projects::new(deps.registry, options, deps.spawn, move |catalog, _: Option<&Feeds>| {
+        Feeds::new(catalog, prefix.clone(), grace)
+    });
+    let ingest = Ingest {
+        store: deps.store,
+        log: deps.log,
+        created: UniqueClock::new(Arc::clone(&deps.clock)),
+        clock: deps.clock,
+        limits: config.limits(),
+    };
+    let service = PushServiceServer::new(PushGrpc(Arc::new(PushIngest::new(ingest, projects))));
+    let service =
+        service.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT).max_encoding_message_size(TRANSPORT_MESSAGE_LIMIT);
+    GrpcServer::new(&config.server, deps.surroundings).add(service).build()
+}

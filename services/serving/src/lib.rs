@@ -1,1 +1,55 @@
-//! larder-serving
+//! The serving service: online reads. It plans, fetches, computes and answers; it never writes to a store.
+//!
+//! A request is taken apart in [`grpc`], answered in [`app`] by one [`plan::Plan`] at one instant: its rows are checked in
+//! [`entities`], fetched and decoded in [`read`]. Plans are made once per catalog and swapped as a whole ([`plans`]).
+
+pub mod app;
+pub mod config;
+pub mod entities;
+pub mod grpc;
+pub mod plan;
+pub mod plans;
+pub mod read;
+
+use std::{sync::Arc, time::Duration};
+
+use larder_client::{CatalogWatchOptions, Projects, Spawn, Transport};
+use larder_contracts::serving::v1::serving_service_server::ServingServiceServer;
+use larder_online_store::OnlineStore;
+use larder_service::server::{Endpoint, GrpcServer, Surroundings, TRANSPORT_MESSAGE_LIMIT};
+use larder_types::{Clock, Result};
+
+use crate::{app::Serving, config::Config, grpc::ServingGrpc, plans::Plans};
+
+/// What the service works with.
+pub struct Deps {
+    /// Where rows are read.
+    pub store: Arc<dyn OnlineStore>,
+    /// The way to the registry.
+    pub registry: Transport,
+    /// Judges ages.
+    pub clock: Arc<dyn Clock>,
+    /// Keeps projects up to date.
+    pub spawn: Spawn,
+    /// Metrics, readiness, shutdown.
+    pub surroundings: Surroundings,
+}
+
+/// How often the registry says that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// Answers calls by what the registry declares and the store has.
+pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
+    let options = CatalogWatchOptions { heartbeat: HEARTBEAT, state_folder: config.state_folder.clone() };
+    let prefix = config.key_prefix.clone();
+    let projects =
+        Projects::new(deps.registry, options, deps.spawn, move |catalog, previous: Option<&Plans>| match previous {
+            Some(previous) => previous.renewed(catalog),
+            None => Plans::new(catalog, prefix.clone()),
+        });
+    let serving = Serving::new(deps.store, deps.clock, projects, config.limits);
+    let service = ServingServiceServer::new(ServingGrpc(Arc::new(serving)));
+    let service =
+        service.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT).max_encoding_message_size(TRANSPORT_MESSAGE_LIMIT);
+    GrpcServer::new(&config.server, deps.surroundings).add(service).build()
+}

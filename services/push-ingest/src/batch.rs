@@ -1,0 +1,247 @@
+//! A pushed batch, checked against what its source's events consist of.
+//!
+//! What is wrong with the batch as a whole is an error and nothing of it goes in; what is wrong with a row refuses that row
+//! and the others go in.
+
+use std::{collections::HashMap, time::Duration};
+
+use arrow::{
+    array::{Array, ArrayRef, BooleanArray, UInt32Array},
+    compute::{cast, take},
+    datatypes::DataType,
+};
+use larder_definitions::{PushSchema, unknown_name};
+use larder_types::{Error, Result, Timestamp, UniqueClock, ValueType};
+
+/// A batch as it came.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Names it for all time.
+    pub id: String,
+    /// Columns by the source's names.
+    pub columns: Vec<(String, ArrayRef)>,
+    /// When each event happened; its length is the batch's.
+    pub event_times: Vec<Timestamp>,
+    /// When each was recorded; empty: when it is accepted.
+    pub created_times: Vec<Timestamp>,
+    /// Which rows are deletions; empty: none.
+    pub deleted: Vec<bool>,
+}
+
+/// Why a row did not go in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its position in the batch.
+    pub row: usize,
+    /// For a person.
+    pub reason: String,
+}
+
+/// The rows of a batch that go in.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// Of each, its position in the batch as it came.
+    pub positions: Vec<usize>,
+    /// The source's columns: keys, then features, in the order of the schema and of exactly its types.
+    pub columns: Vec<(String, ArrayRef)>,
+    /// When each event happened.
+    pub event_times: Vec<Timestamp>,
+    /// When each was recorded.
+    pub created_times: Vec<Timestamp>,
+    /// Which are deletions.
+    pub deleted: BooleanArray,
+}
+
+impl Accepted {
+    /// The same without some of its rows.
+    pub fn without(self, gone: &[usize]) -> Result<Self> {
+        let rows = self.positions.len();
+        let kept: Vec<usize> = (0..rows).filter(|row| !gone.contains(row)).collect();
+        Ok(Self {
+            columns: take_rows(self.columns, &kept, rows)?,
+            event_times: kept.iter().map(|row| self.event_times[*row]).collect(),
+            created_times: kept.iter().map(|row| self.created_times[*row]).collect(),
+            deleted: kept.iter().map(|row| Some(self.deleted.value(*row))).collect(),
+            positions: kept.iter().map(|row| self.positions[*row]).collect(),
+        })
+    }
+
+    /// The column of that name.
+    pub fn column(&self, name: &str) -> Option<&ArrayRef> {
+        self.columns.iter().find(|(known, _)| known == name).map(|(_, values)| values)
+    }
+}
+
+/// What a batch may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Rows.
+    pub max_rows: usize,
+    /// How far an event time may lie beyond the clock.
+    pub max_ahead: Duration,
+}
+
+impl Batch {
+    /// Checks it at `now`. Rows without a created time get one of `clock`, in their order.
+    pub fn check(
+        self,
+        schema: &PushSchema,
+        limits: Limits,
+        now: Timestamp,
+        clock: &UniqueClock,
+    ) -> Result<(Accepted, Vec<Refusal>)> {
+        let rows = self.event_times.len();
+        self.check_lengths(rows, limits)?;
+        let deleted = if self.deleted.is_empty() { vec![false; rows] } else { self.deleted };
+        let columns = check_columns(schema, self.columns, rows, deleted.iter().all(|deleted| *deleted))?;
+        let refusals = refuse(schema, &columns, &self.event_times, limits, now);
+        let positions = kept(rows, &refusals);
+        let created_times = match self.created_times {
+            given if given.is_empty() => created_now(clock, positions.len()),
+            given => positions.iter().map(|row| given[*row]).collect(),
+        };
+        let accepted = Accepted {
+            columns: take_rows(columns, &positions, rows)?,
+            event_times: positions.iter().map(|row| self.event_times[*row]).collect(),
+            created_times,
+            deleted: positions.iter().map(|row| Some(deleted[*row])).collect(),
+            positions,
+        };
+        Ok((accepted, refusals))
+    }
+
+    fn check_lengths(&self, rows: usize, limits: Limits) -> Result<()> {
+        if rows > limits.max_rows {
+            let limit = limits.max_rows;
+            return Err(Error::invalid_field(
+                "event_times",
+                format!(
+                    "the batch has {rows} rows; the limit is {limit} (push_ingest.max_batch_rows): send several batches"
+                ),
+            ));
+        }
+        let lengths = [("created_times", self.created_times.len()), ("deleted", self.deleted.len())];
+        match lengths.into_iter().find(|(_, length)| *length != 0 && *length != rows) {
+            None => Ok(()),
+            Some((field, length)) => Err(wrong_length(field, length, rows)),
+        }
+    }
+}
+
+fn wrong_length(field: &str, length: usize, rows: usize) -> Error {
+    Error::invalid_field(field, format!("has {length} rows, event_times has {rows}: every column needs every row"))
+}
+
+/// The source's columns in the schema's order and types. A batch of deletions needs the keys only.
+fn check_columns(
+    schema: &PushSchema,
+    given: Vec<(String, ArrayRef)>,
+    rows: usize,
+    only_deletions: bool,
+) -> Result<Vec<(String, ArrayRef)>> {
+    let mut by_name: HashMap<String, ArrayRef> = HashMap::with_capacity(given.len());
+    for (name, values) in given {
+        if by_name.insert(name.clone(), values).is_some() {
+            return Err(Error::invalid_field(format!("columns.{name}"), "is given twice"));
+        }
+    }
+    let keys = schema.keys.iter().map(|key| (key.name.as_str(), key.key_type.scalar().into(), false));
+    let features = schema.columns.iter().map(|(name, value_type)| (name.as_str(), *value_type, only_deletions));
+    let mut columns = Vec::with_capacity(schema.keys.len() + schema.columns.len());
+    for (name, value_type, optional) in keys.chain(features) {
+        let values = match by_name.remove(name) {
+            Some(values) if values.len() == rows => widen(name, values, value_type)?,
+            Some(values) => return Err(wrong_length(&format!("columns.{name}"), values.len(), rows)),
+            None if optional => arrow::array::new_null_array(&value_type.arrow(), rows),
+            None => return Err(missing(name, value_type)),
+        };
+        columns.push((name.to_owned(), values));
+    }
+    match by_name.keys().min() {
+        None => Ok(columns),
+        Some(extra) => Err(unexpected(schema, extra)),
+    }
+}
+
+fn missing(name: &str, value_type: ValueType) -> Error {
+    Error::invalid_field(
+        format!("columns.{name}"),
+        format!("is missing: an event of this source has a {value_type} column of that name (its values may be null)"),
+    )
+}
+
+fn unexpected(schema: &PushSchema, extra: &str) -> Error {
+    let keys = schema.keys.iter().map(|key| key.name.as_str());
+    let known: Vec<&str> = keys.chain(schema.columns.iter().map(|(name, _)| name.as_str())).collect();
+    let hint = unknown_name("the source", "column", extra, &known);
+    Error::invalid_field(format!("columns.{extra}"), format!("{hint}; an event has {}", known.join(", ")))
+}
+
+/// Numbers may come in a narrower type that loses nothing.
+fn widen(name: &str, values: ArrayRef, wanted: ValueType) -> Result<ArrayRef> {
+    let target = wanted.arrow();
+    if *values.data_type() == target {
+        return Ok(values);
+    }
+    let is_lossless = matches!(
+        (values.data_type(), &target),
+        (DataType::Int32, DataType::Int64 | DataType::Float64) | (DataType::Float32, DataType::Float64)
+    );
+    if !is_lossless {
+        let found = ValueType::from_arrow(values.data_type());
+        let found = found.map_or_else(|| values.data_type().to_string(), |found| found.to_string());
+        return Err(Error::invalid_field(
+            format!("columns.{name}"),
+            format!("is a {found} column; {wanted} is expected"),
+        ));
+    }
+    cast(&values, &target).map_err(|error| Error::internal(format!("columns.{name}: {error}")))
+}
+
+fn refuse(
+    schema: &PushSchema,
+    columns: &[(String, ArrayRef)],
+    event_times: &[Timestamp],
+    limits: Limits,
+    now: Timestamp,
+) -> Vec<Refusal> {
+    let keys = &columns[..schema.keys.len()];
+    let latest = now.plus(limits.max_ahead);
+    let reason = |row: usize| {
+        if let Some((name, _)) = keys.iter().find(|(_, values)| values.is_null(row)) {
+            return Some(format!("{name} is null: a join key must have a value"));
+        }
+        let event_time = event_times[row];
+        (event_time > latest).then(|| {
+            format!(
+                "its event time {event_time} is more than {} s beyond the service's clock, {now}",
+                limits.max_ahead.as_secs()
+            )
+        })
+    };
+    (0..event_times.len()).filter_map(|row| reason(row).map(|reason| Refusal { row, reason })).collect()
+}
+
+/// The rows that were not refused; refusals are in the order of rows.
+fn kept(rows: usize, refusals: &[Refusal]) -> Vec<usize> {
+    let mut refused = refusals.iter().map(|refusal| refusal.row).peekable();
+    (0..rows).filter(|row| refused.next_if_eq(row).is_none()).collect()
+}
+
+fn created_now(clock: &UniqueClock, rows: usize) -> Vec<Timestamp> {
+    let first = clock.next_many(rows).as_micros();
+    (first..).take(rows).map(Timestamp::from_micros).collect()
+}
+
+fn take_rows(columns: Vec<(String, ArrayRef)>, positions: &[usize], rows: usize) -> Result<Vec<(String, ArrayRef)>> {
+    if positions.len() == rows {
+        return Ok(columns);
+    }
+    let indices: UInt32Array = positions.iter().map(|row| u32::try_from(*row).ok()).collect();
+    let taken = |(name, values): (String, ArrayRef)| {
+        let values =
+            take(&values, &indices, None).map_err(|error| Error::internal(format!("columns.{name}: {error}")))?;
+        Ok((name, values))
+    };
+    columns.into_iter().map(taken).collect()
+}

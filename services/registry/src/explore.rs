@@ -1,0 +1,82 @@
+//! Search and lineage over a catalog.
+
+use larder_contracts::explore::{Lineage as Answer, LineageNode, SearchHit};
+use larder_definitions::{
+    Catalog, Object, ObjectId, ObjectKind,
+    lineage::{Lineage, Node},
+    search::SearchIndex,
+    unknown_name,
+};
+use larder_types::{Name, Result};
+
+/// How many hits there are at most, where the caller does not say.
+const HITS: usize = 50;
+
+/// What has every word of the query, best first.
+pub fn search(catalog: &Catalog, query: &str, limit: usize) -> Vec<SearchHit> {
+    let limit = if limit == 0 { HITS } else { limit };
+    let hits = SearchIndex::of(catalog).search(query, limit).into_iter().map(|hit| SearchHit {
+        owner: owner(catalog, &hit.object),
+        id: hit.object,
+        feature: hit.feature.map(|feature| feature.to_string()),
+        description: hit.description,
+    });
+    hits.collect()
+}
+
+fn owner(catalog: &Catalog, id: &ObjectId) -> String {
+    let object = catalog.objects().find(|object| object.id() == *id);
+    object.map(|object: Object| object.metadata().owner.clone()).unwrap_or_default()
+}
+
+/// What an object, or a feature of it, is made from and what is made from it. NOT_FOUND with near names.
+pub fn lineage(catalog: &Catalog, id: &ObjectId, feature: Option<&Name>) -> Result<Answer> {
+    check_known(catalog, id)?;
+    let lineage = Lineage::of(catalog)?;
+    let up = lineage.around(id, feature, larder_definitions::lineage::Direction::Upstream);
+    let down = lineage.around(id, feature, larder_definitions::lineage::Direction::Downstream);
+    let mut nodes: Vec<Node> = up.nodes.into_iter().chain(down.nodes).collect();
+    nodes.sort();
+    nodes.dedup();
+    let position = |node: &Node| nodes.binary_search(node).ok();
+    let mut edges: Vec<(usize, usize)> =
+        up.edges.iter().chain(&down.edges).filter_map(|(from, to)| Some((position(from)?, position(to)?))).collect();
+    edges.sort_unstable();
+    edges.dedup();
+    Ok(Answer { nodes: nodes.iter().map(|node| wire_node(catalog, node)).collect(), edges })
+}
+
+fn check_known(catalog: &Catalog, id: &ObjectId) -> Result<()> {
+    let known: Vec<Name> = catalog
+        .objects()
+        .map(|object| object.id())
+        .filter(|known| known.kind == id.kind)
+        .map(|known| known.name)
+        .collect();
+    if known.contains(&id.name) {
+        return Ok(());
+    }
+    let names: Vec<&str> = known.iter().map(Name::as_str).collect();
+    let place = format!("project {} at revision {}", catalog.project, catalog.revision);
+    Err(unknown_name(&place, id.kind.as_str(), id.name.as_str(), &names))
+}
+
+fn wire_node(catalog: &Catalog, node: &Node) -> LineageNode {
+    let at = |kind: ObjectKind, name: &Name, column: Option<String>| LineageNode {
+        id: ObjectId { kind, name: name.clone() },
+        column,
+    };
+    match node {
+        Node::Entity(name) => at(ObjectKind::Entity, name, None),
+        Node::SourceColumn { source, column } => at(ObjectKind::Source, source, Some(column.clone())),
+        Node::RequestData { view, field } => {
+            at(ObjectKind::OnDemandFeatureView, view, Some(format!("request.{field}")))
+        }
+        Node::Feature { view, feature } => {
+            let is_stored = catalog.feature_views.contains_key(view);
+            let kind = if is_stored { ObjectKind::FeatureView } else { ObjectKind::OnDemandFeatureView };
+            at(kind, view, Some(feature.to_string()))
+        }
+        Node::FeatureService(name) => at(ObjectKind::FeatureService, name, None),
+    }
+}

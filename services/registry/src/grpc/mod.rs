@@ -1,0 +1,47 @@
+//! The wire: convert, call, convert back. One file per group of calls.
+
+mod registry;
+mod runs;
+
+use larder_contracts::status::to_status;
+use larder_service::{
+    authorize::{Action, Resource, ResourceKind, authorize},
+    call::CallContext,
+};
+use larder_types::{Error, Result};
+pub use registry::RegistryGrpc;
+pub use runs::RunsGrpc;
+use tonic::{Request, Response, Status};
+
+/// The most items of one page.
+const PAGE: usize = 500;
+
+/// Takes the request apart, and makes a response or a status of what comes back.
+async fn answer<M, R>(
+    request: Request<M>,
+    work: impl AsyncFnOnce(CallContext, M) -> Result<R>,
+) -> Result<Response<R>, Status> {
+    let call = CallContext::of(&request);
+    work(call, request.into_inner()).await.map(Response::new).map_err(|error| to_status(&error))
+}
+
+/// One page of `items`; the token is the position of the next.
+fn page<T>(items: Vec<T>, size: u32, token: &str) -> Result<(Vec<T>, String)> {
+    let start: usize = match token {
+        "" => 0,
+        token => token.parse().map_err(|_| Error::invalid_field("page_token", "is not one of an answer before"))?,
+    };
+    let size = if size == 0 { PAGE } else { PAGE.min(size as usize) };
+    let total = items.len();
+    let items: Vec<T> = items.into_iter().skip(start).take(size).collect();
+    let end = start + items.len();
+    Ok((items, if end < total { end.to_string() } else { String::new() }))
+}
+
+fn allow(call: &CallContext, action: Action, project: &str) -> Result<()> {
+    authorize(&call.caller, action, &[Resource::project(project)])
+}
+
+fn allow_run(call: &CallContext, action: Action, project: &str, run: &str) -> Result<()> {
+    authorize(&call.caller, action, &[Resource::new(ResourceKind::Run, project, run)])
+}

@@ -1,0 +1,346 @@
+//! `larder.registry.v1.RegistryService`.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures::{Stream, StreamExt, stream};
+use larder_contracts::{
+    Path, Wire, catalog,
+    explore::Lineage as WireLineage,
+    registry::v1::{self as api, registry_service_server::RegistryService},
+    revisions::{ChangeRequest, RevisionInfo, diff_to_wire},
+    status::to_status,
+};
+use larder_definitions::{
+    Catalog, ChangeSet, Object, ObjectId, ObjectKind, Plan, RevisionMeta, RevisionRecord, RollbackRequest, plan,
+    state::{Declared, ProjectState},
+    unknown_name,
+};
+use larder_service::{authorize::Action, call::CallContext};
+use larder_types::{Name, ProjectNumber, Result, Revision};
+use tonic::{Request, Response, Status};
+
+use super::{allow, answer, page};
+use crate::{
+    explore,
+    project::Made,
+    projects::{Kept, Projects},
+    watch::watch_catalog,
+};
+
+/// The most revisions of one page: each is read from the store.
+const REVISIONS_PAGE: u32 = 100;
+
+/// Definitions as a gRPC service.
+#[derive(Clone)]
+pub struct RegistryGrpc {
+    /// Every project.
+    pub projects: Arc<Projects>,
+    /// The registry's clock.
+    pub clock: Arc<dyn larder_types::Clock>,
+}
+
+type AnswerStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl RegistryService for RegistryGrpc {
+    async fn plan(&self, request: Request<api::PlanRequest>) -> Result<Response<api::PlanResponse>, Status> {
+        answer(request, async |call, message| self.plan_change(&call, message)).await
+    }
+
+    async fn apply(&self, request: Request<api::ApplyRequest>) -> Result<Response<api::ApplyResponse>, Status> {
+        answer(request, async |call, message| self.apply_change(&call, message).await).await
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<api::RollbackRequest>,
+    ) -> Result<Response<api::RollbackResponse>, Status> {
+        answer(request, async |call, message| self.roll_back(&call, message).await).await
+    }
+
+    async fn list_projects(
+        &self,
+        request: Request<api::ListProjectsRequest>,
+    ) -> Result<Response<api::ListProjectsResponse>, Status> {
+        answer(request, async |_call, api::ListProjectsRequest {}| {
+            let projects = self.projects.all().into_iter().map(|(name, kept)| api::Project {
+                name: name.to_string(),
+                number: kept.number.0,
+                revision: kept.definitions.current().state.revision.0,
+            });
+            Ok(api::ListProjectsResponse { projects: projects.collect() })
+        })
+        .await
+    }
+
+    async fn get_object(
+        &self,
+        request: Request<api::GetObjectRequest>,
+    ) -> Result<Response<api::GetObjectResponse>, Status> {
+        answer(request, async |call, message| self.object(&call, message).await).await
+    }
+
+    async fn list_objects(
+        &self,
+        request: Request<api::ListObjectsRequest>,
+    ) -> Result<Response<api::ListObjectsResponse>, Status> {
+        answer(request, async |call, message| self.objects(&call, message).await).await
+    }
+
+    type GetCatalogStream = AnswerStream<api::GetCatalogResponse>;
+
+    async fn get_catalog(
+        &self,
+        request: Request<api::GetCatalogRequest>,
+    ) -> Result<Response<Self::GetCatalogStream>, Status> {
+        answer(request, async |call, api::GetCatalogRequest { project, revision }| {
+            let kept = self.readable(&call, &project)?;
+            let catalog = catalog_at(&kept, revision).await?;
+            let pieces =
+                catalog::whole(&catalog).into_iter().map(|piece| Ok(api::GetCatalogResponse { piece: Some(piece) }));
+            Ok(Box::pin(stream::iter(pieces)) as Self::GetCatalogStream)
+        })
+        .await
+    }
+
+    type WatchCatalogStream = AnswerStream<api::WatchCatalogResponse>;
+
+    async fn watch_catalog(
+        &self,
+        request: Request<api::WatchCatalogRequest>,
+    ) -> Result<Response<Self::WatchCatalogStream>, Status> {
+        answer(request, async |call, api::WatchCatalogRequest { project, since }| {
+            let kept = self.readable(&call, &project)?;
+            let events = watch_catalog(kept, Revision(since)).map(|event| event.map_err(|error| to_status(&error)));
+            Ok(Box::pin(events) as Self::WatchCatalogStream)
+        })
+        .await
+    }
+
+    async fn list_revisions(
+        &self,
+        request: Request<api::ListRevisionsRequest>,
+    ) -> Result<Response<api::ListRevisionsResponse>, Status> {
+        answer(request, async |call, message| self.revisions(&call, message).await).await
+    }
+
+    async fn diff_revisions(
+        &self,
+        request: Request<api::DiffRevisionsRequest>,
+    ) -> Result<Response<api::DiffRevisionsResponse>, Status> {
+        answer(request, async |call, api::DiffRevisionsRequest { project, from, to }| {
+            let kept = self.readable(&call, &project)?;
+            let diff = kept.definitions.diff(Revision(from), newest_if_0(&kept, to)).await?;
+            Ok(api::DiffRevisionsResponse { from: diff.from.0, to: diff.to.0, diff: Some(diff_to_wire(&diff.changes)) })
+        })
+        .await
+    }
+
+    async fn search(&self, request: Request<api::SearchRequest>) -> Result<Response<api::SearchResponse>, Status> {
+        answer(request, async |call, api::SearchRequest { project, query, limit }| {
+            let kept = self.readable(&call, &project)?;
+            let catalog = Arc::clone(&kept.definitions.current().catalog);
+            let hits = explore::search(&catalog, &query, limit as usize);
+            Ok(api::SearchResponse { revision: catalog.revision.0, hits: hits.iter().map(Wire::to_wire).collect() })
+        })
+        .await
+    }
+
+    async fn get_lineage(
+        &self,
+        request: Request<api::GetLineageRequest>,
+    ) -> Result<Response<api::GetLineageResponse>, Status> {
+        answer(request, async |call, api::GetLineageRequest { project, id, feature }| {
+            let kept = self.readable(&call, &project)?;
+            let id: ObjectId = Path::ROOT.read("id", id)?;
+            let catalog = Arc::clone(&kept.definitions.current().catalog);
+            let feature = Path::ROOT.optional_name("feature", &feature)?;
+            let lineage: WireLineage = explore::lineage(&catalog, &id, feature.as_ref())?;
+            let (nodes, edges) = lineage.to_wire();
+            Ok(api::GetLineageResponse { revision: catalog.revision.0, nodes, edges })
+        })
+        .await
+    }
+}
+
+impl RegistryGrpc {
+    fn readable(&self, call: &CallContext, project: &str) -> Result<Arc<Kept>> {
+        let kept = self.projects.get(project)?;
+        allow(call, Action::ReadDefinitions, project)?;
+        Ok(kept)
+    }
+
+    /// A project that is not there yet is planned for as an empty one, and not made.
+    fn plan_change(&self, call: &CallContext, message: api::PlanRequest) -> Result<api::PlanResponse> {
+        let api::PlanRequest { project, change } = message;
+        let name = Path::ROOT.name("project", &project)?;
+        let request = Path::ROOT.read("change", change)?;
+        allow(call, Action::ReadDefinitions, &project)?;
+        let state = match self.projects.get(&project) {
+            Ok(kept) => kept.definitions.current().state.clone(),
+            Err(_) => ProjectState::empty(name, ProjectNumber(0)),
+        };
+        let Plan { base, changes, unchanged, consequences } = plan(&state, &whole_change(&state, request))?;
+        Ok(api::PlanResponse {
+            revision: base.0,
+            diff: Some(diff_to_wire(&changes)),
+            consequences: consequences.iter().map(Wire::to_wire).collect(),
+            unchanged: unchanged.iter().map(Wire::to_wire).collect(),
+        })
+    }
+
+    async fn apply_change(&self, call: &CallContext, message: api::ApplyRequest) -> Result<api::ApplyResponse> {
+        let api::ApplyRequest { project, change } = message;
+        let name = Path::ROOT.name("project", &project)?;
+        let request: ChangeRequest = Path::ROOT.read("change", change)?;
+        allow(call, Action::ApplyDefinitions, &project)?;
+        let kept = self.project_for(&name, &request).await?;
+        let change = |state: &ProjectState| whole_change(state, request.clone());
+        let Made { revision, changed, plan } = kept.definitions.apply(change, &self.meta(call)).await?;
+        Ok(api::ApplyResponse {
+            revision: revision.0,
+            changed,
+            diff: Some(diff_to_wire(&plan.changes)),
+            consequences: plan.consequences.iter().map(Wire::to_wire).collect(),
+        })
+    }
+
+    /// The project to apply to. It is made only for a change that it will take.
+    async fn project_for(&self, name: &Name, request: &ChangeRequest) -> Result<Arc<Kept>> {
+        if let Ok(kept) = self.projects.get(name.as_str()) {
+            return Ok(kept);
+        }
+        let empty = ProjectState::empty(name.clone(), ProjectNumber(0));
+        plan(&empty, &whole_change(&empty, request.clone()))?;
+        self.projects.get_or_create(name).await
+    }
+
+    async fn roll_back(&self, call: &CallContext, message: api::RollbackRequest) -> Result<api::RollbackResponse> {
+        let api::RollbackRequest { project, to_revision, expected_revision, message, origin } = message;
+        let kept = self.projects.get(&project)?;
+        allow(call, Action::RollBack, &project)?;
+        let request = RollbackRequest { expected_revision: expected_revision.map(Revision), origin, message };
+        let made = kept.definitions.rollback(Revision(to_revision), &request, &self.meta(call)).await?;
+        Ok(api::RollbackResponse {
+            revision: made.revision.0,
+            diff: Some(diff_to_wire(&made.plan.changes)),
+            consequences: made.plan.consequences.iter().map(Wire::to_wire).collect(),
+        })
+    }
+
+    fn meta(&self, call: &CallContext) -> RevisionMeta {
+        RevisionMeta {
+            at: self.clock.now(),
+            principal: call.caller.principal.to_string(),
+            address: call.caller.address.to_string(),
+        }
+    }
+
+    async fn object(&self, call: &CallContext, message: api::GetObjectRequest) -> Result<api::GetObjectResponse> {
+        let api::GetObjectRequest { project, id, revision } = message;
+        let kept = self.readable(call, &project)?;
+        let id: ObjectId = Path::ROOT.read("id", id)?;
+        let state = state_at(&kept, revision).await?;
+        let declared = state.objects.get(&id).ok_or_else(|| {
+            let known: Vec<&str> =
+                state.objects.keys().filter(|known| known.kind == id.kind).map(|known| known.name.as_str()).collect();
+            let place = format!("project {project} at revision {}", state.revision);
+            unknown_name(&place, id.kind.as_str(), id.name.as_str(), &known)
+        })?;
+        Ok(api::GetObjectResponse {
+            revision: state.revision.0,
+            object: Some(declared.object.to_wire()),
+            state: Some(object_state(&state, &id, declared)),
+        })
+    }
+
+    async fn objects(&self, call: &CallContext, message: api::ListObjectsRequest) -> Result<api::ListObjectsResponse> {
+        let api::ListObjectsRequest { project, kind, revision, page_size, page_token } = message;
+        let kept = self.readable(call, &project)?;
+        let kind = match kind {
+            0 => None,
+            kind => Some(ObjectKind::from_wire(kind, &Path::ROOT.field("kind"))?),
+        };
+        let state = state_at(&kept, revision).await?;
+        let chosen: Vec<&Object> =
+            state.all_objects().filter(|object| kind.is_none_or(|kind| object.id().kind == kind)).collect();
+        let (objects, next_page_token) = page(chosen, page_size, &page_token)?;
+        Ok(api::ListObjectsResponse {
+            revision: state.revision.0,
+            objects: objects.into_iter().map(Wire::to_wire).collect(),
+            next_page_token,
+        })
+    }
+
+    async fn revisions(
+        &self,
+        call: &CallContext,
+        message: api::ListRevisionsRequest,
+    ) -> Result<api::ListRevisionsResponse> {
+        let api::ListRevisionsRequest { project, page_size, page_token } = message;
+        let kept = self.readable(call, &project)?;
+        let newest = kept.definitions.current().state.revision.0;
+        let size = if page_size == 0 { REVISIONS_PAGE } else { REVISIONS_PAGE.min(page_size) };
+        let numbers: Vec<u64> = (1..=newest).rev().collect();
+        let (numbers, next_page_token) = page(numbers, size, &page_token)?;
+        let mut revisions = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            revisions.push(info(kept.definitions.record(Revision(number)).await?).to_wire());
+        }
+        Ok(api::ListRevisionsResponse { revisions, next_page_token })
+    }
+}
+
+fn whole_change(state: &ProjectState, request: ChangeRequest) -> ChangeSet {
+    let ChangeRequest { mut change, remove_missing } = request;
+    if remove_missing {
+        let missing = ChangeSet::whole(state, change.origin.clone(), change.puts.clone()).removes;
+        change.removes.extend(missing);
+        change.removes.sort();
+        change.removes.dedup();
+    }
+    change
+}
+
+fn newest_if_0(kept: &Kept, revision: u64) -> Revision {
+    if revision == 0 { kept.definitions.current().state.revision } else { Revision(revision) }
+}
+
+async fn state_at(kept: &Kept, revision: u64) -> Result<ProjectState> {
+    kept.definitions.state_at(newest_if_0(kept, revision)).await
+}
+
+async fn catalog_at(kept: &Kept, revision: u64) -> Result<Arc<Catalog>> {
+    let current = kept.definitions.current();
+    if revision == 0 || revision == current.state.revision.0 {
+        return Ok(Arc::clone(&current.catalog));
+    }
+    Catalog::build(&kept.definitions.state_at(Revision(revision)).await?).map(Arc::new)
+}
+
+fn object_state(state: &ProjectState, id: &ObjectId, declared: &Declared) -> api::ObjectState {
+    let numbers = state.numbers.views.get(&id.name).filter(|_| id.kind == ObjectKind::FeatureView);
+    let current = numbers.and_then(|numbers| numbers.current.as_ref());
+    let row_set = current.and_then(|current| state.numbers.row_sets.get(&current.row_set));
+    api::ObjectState {
+        origin: declared.origin.clone(),
+        key_space: row_set.map_or(0, |row_set| row_set.key_space.0),
+        row_set: current.map_or(0, |current| current.row_set.0),
+        schema: current.map_or(0, |current| current.schema.0),
+    }
+}
+
+fn info(record: RevisionRecord) -> RevisionInfo {
+    let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    RevisionInfo {
+        revision: record.number,
+        created_at: record.created_at,
+        principal: record.principal,
+        address: record.address,
+        origin: record.origin,
+        message: record.message,
+        rollback_to: record.rollback_to,
+        puts: count(record.puts.len()),
+        removes: count(record.removes.len()),
+    }
+}

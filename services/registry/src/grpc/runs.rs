@@ -1,0 +1,235 @@
+//! `larder.registry.v1.RunService`.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use async_stream::try_stream;
+use futures::{Stream, StreamExt};
+use larder_contracts::{
+    Path, Wire,
+    registry::v1::{self as api, run_service_server::RunService},
+    status::to_status,
+};
+use larder_definitions::run::{LEASE_TERM, Outcome, Progress, Run, RunPlan, RunRequest, RunState};
+use larder_service::{authorize::Action, call::CallContext};
+use larder_types::{Error, LeaseNumber, Result, RowSetNumber};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{allow, allow_run, answer, page};
+use crate::projects::{Kept, Projects};
+
+/// Runs as a gRPC service.
+#[derive(Clone)]
+pub struct RunsGrpc {
+    /// Every project.
+    pub projects: Arc<Projects>,
+}
+
+#[tonic::async_trait]
+impl RunService for RunsGrpc {
+    async fn create_run(
+        &self,
+        request: Request<api::CreateRunRequest>,
+    ) -> Result<Response<api::CreateRunResponse>, Status> {
+        answer(request, async |call, api::CreateRunRequest { project, id, request }| {
+            let kept = self.projects.get(&project)?;
+            let request: RunRequest = Path::ROOT.read("request", request)?;
+            let id = if id.is_empty() { Uuid::now_v7().to_string() } else { id };
+            allow_run(&call, action_of(&request), &project, &id)?;
+            let (run, created) = kept.runs.create(id, request, &call.caller.principal.to_string()).await?;
+            Ok(api::CreateRunResponse { run: Some(run.to_wire()), created })
+        })
+        .await
+    }
+
+    async fn acquire_lease(
+        &self,
+        request: Request<api::AcquireLeaseRequest>,
+    ) -> Result<Response<api::AcquireLeaseResponse>, Status> {
+        answer(request, async |call, api::AcquireLeaseRequest { project, run_id, holder }| {
+            let kept = self.workable(&call, &project, &run_id)?;
+            let (lease, run) = kept.runs.acquire_lease(&run_id, &holder).await?;
+            Ok(api::AcquireLeaseResponse { lease: lease.0, term: Some(term()?), run: Some(run.to_wire()) })
+        })
+        .await
+    }
+
+    async fn renew_lease(
+        &self,
+        request: Request<api::RenewLeaseRequest>,
+    ) -> Result<Response<api::RenewLeaseResponse>, Status> {
+        answer(request, async |call, api::RenewLeaseRequest { project, run_id, lease }| {
+            let kept = self.workable(&call, &project, &run_id)?;
+            let cancel_requested = kept.runs.renew_lease(&run_id, LeaseNumber(lease))?;
+            Ok(api::RenewLeaseResponse { term: Some(term()?), cancel_requested })
+        })
+        .await
+    }
+
+    async fn plan_run(&self, request: Request<api::PlanRunRequest>) -> Result<Response<api::PlanRunResponse>, Status> {
+        answer(request, async |call, api::PlanRunRequest { project, run_id, lease, plan }| {
+            let kept = self.workable(&call, &project, &run_id)?;
+            let plan: RunPlan = Path::ROOT.read("plan", plan)?;
+            let run = kept.runs.plan(&run_id, LeaseNumber(lease), plan).await?;
+            Ok(api::PlanRunResponse { run: Some(run.to_wire()) })
+        })
+        .await
+    }
+
+    async fn complete_part(
+        &self,
+        request: Request<api::CompletePartRequest>,
+    ) -> Result<Response<api::CompletePartResponse>, Status> {
+        answer(request, async |call, api::CompletePartRequest { project, run_id, lease, part, progress }| {
+            let kept = self.workable(&call, &project, &run_id)?;
+            let progress: Progress = Path::ROOT.read("progress", progress)?;
+            kept.runs.complete_part(&run_id, LeaseNumber(lease), part as usize, progress).await?;
+            Ok(api::CompletePartResponse {})
+        })
+        .await
+    }
+
+    async fn report_progress(
+        &self,
+        request: Request<api::ReportProgressRequest>,
+    ) -> Result<Response<api::ReportProgressResponse>, Status> {
+        answer(request, async |call, api::ReportProgressRequest { project, run_id, lease, progress }| {
+            let kept = self.workable(&call, &project, &run_id)?;
+            let progress: Progress = Path::ROOT.read("progress", progress)?;
+            let cancel_requested = kept.runs.report_progress(&run_id, LeaseNumber(lease), progress)?;
+            Ok(api::ReportProgressResponse { cancel_requested })
+        })
+        .await
+    }
+
+    async fn finish_run(
+        &self,
+        request: Request<api::FinishRunRequest>,
+    ) -> Result<Response<api::FinishRunResponse>, Status> {
+        answer(request, async |call, api::FinishRunRequest { project, run_id, lease, outcome }| {
+            let kept = self.workable(&call, &project, &run_id)?;
+            let outcome: Outcome = Path::ROOT.read("outcome", outcome)?;
+            let lease = (lease > 0).then_some(LeaseNumber(lease));
+            let run = kept.runs.finish(&run_id, lease, outcome).await?;
+            Ok(api::FinishRunResponse { run: Some(run.to_wire()) })
+        })
+        .await
+    }
+
+    async fn cancel_run(
+        &self,
+        request: Request<api::CancelRunRequest>,
+    ) -> Result<Response<api::CancelRunResponse>, Status> {
+        answer(request, async |call, api::CancelRunRequest { project, run_id }| {
+            let kept = self.projects.get(&project)?;
+            allow_run(&call, Action::CancelRun, &project, &run_id)?;
+            let run = kept.runs.cancel(&run_id, &call.caller.principal.to_string()).await?;
+            Ok(api::CancelRunResponse { run: Some(run.to_wire()) })
+        })
+        .await
+    }
+
+    async fn get_run(&self, request: Request<api::GetRunRequest>) -> Result<Response<api::GetRunResponse>, Status> {
+        answer(request, async |call, api::GetRunRequest { project, run_id }| {
+            let kept = self.readable(&call, &project)?;
+            Ok(api::GetRunResponse { run: Some(kept.runs.get(&run_id)?.to_wire()) })
+        })
+        .await
+    }
+
+    async fn list_runs(
+        &self,
+        request: Request<api::ListRunsRequest>,
+    ) -> Result<Response<api::ListRunsResponse>, Status> {
+        answer(request, async |call, api::ListRunsRequest { project, view, states, page_size, page_token }| {
+            let kept = self.readable(&call, &project)?;
+            let at = Path::ROOT.field("states");
+            let states = states.into_iter().map(|state| RunState::from_wire(state, &at)).collect::<Result<Vec<_>>>()?;
+            let runs = kept.runs.list((!view.is_empty()).then_some(view.as_str()), &states);
+            let (runs, next_page_token) = page(runs, page_size, &page_token)?;
+            Ok(api::ListRunsResponse { runs: runs.iter().map(Wire::to_wire).collect(), next_page_token })
+        })
+        .await
+    }
+
+    type WatchRunStream = Pin<Box<dyn Stream<Item = Result<api::WatchRunResponse, Status>> + Send>>;
+
+    async fn watch_run(
+        &self,
+        request: Request<api::WatchRunRequest>,
+    ) -> Result<Response<Self::WatchRunStream>, Status> {
+        answer(request, async |call, api::WatchRunRequest { project, run_id }| {
+            let kept = self.readable(&call, &project)?;
+            kept.runs.get(&run_id)?;
+            let states = watch_run(kept, run_id).map(|run| match run {
+                Ok(run) => Ok(api::WatchRunResponse { run: Some(run.to_wire()) }),
+                Err(error) => Err(to_status(&error)),
+            });
+            Ok(Box::pin(states) as Self::WatchRunStream)
+        })
+        .await
+    }
+
+    async fn get_watermarks(
+        &self,
+        request: Request<api::GetWatermarksRequest>,
+    ) -> Result<Response<api::GetWatermarksResponse>, Status> {
+        answer(request, async |call, api::GetWatermarksRequest { project, row_set }| {
+            let kept = self.readable(&call, &project)?;
+            let watermarks = kept.runs.watermarks(RowSetNumber(row_set));
+            Ok(api::GetWatermarksResponse { watermarks: watermarks.iter().map(Wire::to_wire).collect() })
+        })
+        .await
+    }
+}
+
+impl RunsGrpc {
+    fn readable(&self, call: &CallContext, project: &str) -> Result<Arc<Kept>> {
+        let kept = self.projects.get(project)?;
+        allow(call, Action::ReadRuns, project)?;
+        Ok(kept)
+    }
+
+    fn workable(&self, call: &CallContext, project: &str, run: &str) -> Result<Arc<Kept>> {
+        let kept = self.projects.get(project)?;
+        allow_run(call, Action::WorkOnRuns, project, run)?;
+        Ok(kept)
+    }
+}
+
+fn action_of(request: &RunRequest) -> Action {
+    match request {
+        RunRequest::Materialize(_) => Action::Materialize,
+        RunRequest::TrainingSet(_) => Action::BuildTrainingSet,
+    }
+}
+
+fn term() -> Result<prost_types::Duration> {
+    LEASE_TERM.try_into().map_err(|error| Error::internal(format!("the term of a lease: {error}")))
+}
+
+/// How often a watched run is told at most.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// The run now and whenever it changed, until it has ended.
+fn watch_run(kept: Arc<Kept>, id: String) -> impl Stream<Item = Result<Run>> + Send {
+    try_stream! {
+        let mut changes = kept.runs.watch();
+        let mut told: Option<Run> = None;
+        loop {
+            changes.borrow_and_update();
+            let run = kept.runs.get(&id)?;
+            let has_ended = run.state.is_final();
+            if told.as_ref() != Some(&run) {
+                told = Some(run.clone());
+                yield run;
+            }
+            if has_ended {
+                break;
+            }
+            let stopping = |_| Error::unavailable("the registry is stopping: open the stream anew");
+            changes.changed().await.map_err(stopping)?;
+            tokio::time::sleep(TELL_EVERY).await;
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What can be set of the serving service.
+
+use std::path::PathBuf;
+
+use larder_service::config::{ByteSize, Problems, ServerConfig};
+use serde::{Deserialize, Serialize};
+
+/// `serving`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Where it listens and what it takes.
+    pub server: ServerConfig,
+    /// The most an answer may have.
+    pub limits: Limits,
+    /// Stands in front of every key of the online store.
+    pub key_prefix: Option<String>,
+    /// Where the last catalog of each project is kept, to start from it while the registry is away; none: nowhere.
+    pub state_folder: Option<PathBuf>,
+}
+
+/// The most an answer may have; beyond it a request ends with RESOURCE_EXHAUSTED.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Entities × features.
+    pub max_values: usize,
+    /// The values in memory.
+    pub max_answer_bytes: ByteSize,
+}
+
+impl Config {
+    /// Checks the ranges.
+    pub fn check(&self, problems: &mut Problems) {
+        problems.section("server", |problems| self.server.check(problems));
+        problems.require(self.limits.max_values > 0, "limits.max_values", "must be above zero");
+        problems.require(self.limits.max_answer_bytes.bytes() > 0, "limits.max_answer_bytes", "must be above zero");
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { server: ServerConfig::on_port(6567), limits: Limits::default(), key_prefix: None, state_folder: None }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_values: 5_000_000, max_answer_bytes: ByteSize::mebibytes(64) }
+    }
+}

@@ -1,0 +1,159 @@
+//! The rows of a request: its join keys and request data, checked against what the plan needs.
+
+use std::collections::HashMap;
+
+use arrow::{
+    array::{Array, ArrayRef, UInt32Array},
+    compute::{cast, take},
+    datatypes::DataType,
+};
+use larder_definitions::{selection::Selection, unknown_name};
+use larder_types::{Error, Name, Result, ScalarType, ValueType};
+
+/// The columns of a request by name, all of `rows` rows.
+#[derive(Debug)]
+pub struct Entities {
+    /// Entities asked for.
+    pub rows: usize,
+    /// Join keys by name.
+    keys: HashMap<Name, ArrayRef>,
+    /// Request data in the order of [`Selection::request_columns`].
+    pub request: Vec<ArrayRef>,
+}
+
+impl Entities {
+    /// Checks what came against what `selection` needs.
+    ///
+    /// `rows` counts where there is no join key at all. INVALID_ARGUMENT names the column: missing, not needed, of another
+    /// type, of another length.
+    pub fn check(
+        selection: &Selection,
+        entities: Vec<(String, ArrayRef)>,
+        request: Vec<(String, ArrayRef)>,
+        rows: usize,
+    ) -> Result<Self> {
+        let keys = check_keys(selection, entities)?;
+        let rows = count(&keys, rows)?;
+        let request = check_request(selection, request, rows)?;
+        Ok(Self { rows, keys, request })
+    }
+
+    /// The columns of a key, in its order.
+    pub fn key(&self, columns: &[Name]) -> Vec<ArrayRef> {
+        columns.iter().filter_map(|column| self.keys.get(column)).cloned().collect()
+    }
+}
+
+fn check_keys(selection: &Selection, columns: Vec<(String, ArrayRef)>) -> Result<HashMap<Name, ArrayRef>> {
+    let wanted = &selection.entity_columns;
+    let mut keys = HashMap::with_capacity(wanted.len());
+    for (name, values) in columns {
+        let Some((name, key_type)) = wanted.get_key_value(name.as_str()) else {
+            let known: Vec<&str> = wanted.keys().map(Name::as_str).collect();
+            let hint = unknown_name("what these features need", "join key", &name, &known);
+            return Err(Error::invalid_field(format!("entities.{name}"), expected(&hint, &known)));
+        };
+        let key_type = key_type.scalar();
+        if !is_key(values.data_type(), key_type) {
+            return Err(wrong_type("entities", name, values.data_type(), key_type.into()));
+        }
+        if keys.insert(name.clone(), values).is_some() {
+            return Err(Error::invalid_field(format!("entities.{name}"), "is given twice"));
+        }
+    }
+    match wanted.iter().find(|(name, _)| !keys.contains_key(*name)) {
+        None => Ok(keys),
+        Some((missing, key_type)) => Err(Error::invalid_field(
+            format!("entities.{missing}"),
+            format!("is missing: these features are found by it; send a {key_type} column of that name"),
+        )),
+    }
+}
+
+fn expected(hint: &Error, known: &[&str]) -> String {
+    format!("{hint}; they need {}", if known.is_empty() { "no entity at all".to_owned() } else { known.join(", ") })
+}
+
+/// Integers are the same key whatever their width.
+fn is_key(found: &DataType, wanted: ScalarType) -> bool {
+    let is_integer = |data_type: &DataType| matches!(data_type, DataType::Int32 | DataType::Int64);
+    *found == wanted.arrow() || (is_integer(found) && is_integer(&wanted.arrow()))
+}
+
+fn count(keys: &HashMap<Name, ArrayRef>, rows: usize) -> Result<usize> {
+    let mut lengths = keys.iter().map(|(name, values)| (name, values.len()));
+    let Some((first, length)) = lengths.next() else {
+        return Ok(rows.max(1));
+    };
+    match lengths.find(|(_, other)| *other != length) {
+        None if rows == 0 || rows == length => Ok(length),
+        None => Err(Error::invalid_field("rows", format!("is {rows}, but {first} has {length} rows: leave it 0"))),
+        Some((name, other)) => Err(Error::invalid_field(
+            format!("entities.{name}"),
+            format!("has {other} rows, but {first} has {length}: every column needs a row for every entity"),
+        )),
+    }
+}
+
+fn check_request(selection: &Selection, columns: Vec<(String, ArrayRef)>, rows: usize) -> Result<Vec<ArrayRef>> {
+    let mut given: HashMap<String, ArrayRef> = HashMap::with_capacity(columns.len());
+    for (name, values) in columns {
+        if given.insert(name.clone(), values).is_some() {
+            return Err(Error::invalid_field(format!("request_data.{name}"), "is given twice"));
+        }
+    }
+    let wanted = selection.request_columns.iter();
+    let request = wanted.map(|(name, value_type)| request_column(given.remove(name.as_str()), name, *value_type, rows));
+    let request = request.collect::<Result<_>>()?;
+    match given.keys().min() {
+        None => Ok(request),
+        Some(extra) => {
+            let known: Vec<&str> = selection.request_columns.iter().map(|(name, _)| name.as_str()).collect();
+            let hint = unknown_name("what these features need", "request data", extra, &known);
+            Err(Error::invalid_field(format!("request_data.{extra}"), hint.message()))
+        }
+    }
+}
+
+fn request_column(given: Option<ArrayRef>, name: &Name, wanted: ValueType, rows: usize) -> Result<ArrayRef> {
+    let field = || format!("request_data.{name}");
+    let values = given.ok_or_else(|| {
+        Error::invalid_field(
+            field(),
+            format!("is missing: an on-demand feature needs it; send a {wanted} column of that name"),
+        )
+    })?;
+    let values = widen(values, name, wanted)?;
+    match values.len() {
+        length if length == rows => Ok(values),
+        1 => repeat(&values, rows),
+        length => Err(Error::invalid_field(field(), format!("has {length} rows: send one for all, or {rows}"))),
+    }
+}
+
+/// Numbers may come in a narrower type that loses nothing.
+fn widen(values: ArrayRef, name: &Name, wanted: ValueType) -> Result<ArrayRef> {
+    let target = wanted.arrow();
+    let found = values.data_type();
+    if *found == target {
+        return Ok(values);
+    }
+    let is_lossless = matches!(
+        (found, &target),
+        (DataType::Int32, DataType::Int64 | DataType::Float64) | (DataType::Float32, DataType::Float64)
+    );
+    if !is_lossless {
+        return Err(wrong_type("request_data", name, found, wanted));
+    }
+    cast(&values, &target).map_err(|error| Error::internal(format!("request_data.{name}: {error}")))
+}
+
+fn repeat(values: &ArrayRef, rows: usize) -> Result<ArrayRef> {
+    let zeros = UInt32Array::from(vec![0; rows]);
+    take(values, &zeros, None).map_err(|error| Error::internal(format!("request data: {error}")))
+}
+
+fn wrong_type(part: &str, name: &Name, found: &DataType, wanted: ValueType) -> Error {
+    let found = ValueType::from_arrow(found).map_or_else(|| found.to_string(), |found| found.to_string());
+    Error::invalid_field(format!("{part}.{name}"), format!("is a {found} column; {wanted} is expected"))
+}
