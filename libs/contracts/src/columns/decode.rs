@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, ListArray, PrimitiveArray, StringArray},
+    array::{ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, ListArray, PrimitiveArray, StringArray},
     buffer::{Buffer, NullBuffer, OffsetBuffer},
     datatypes::{Field, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType},
     error::ArrowError,

@@ -1,0 +1,183 @@
+//! Record batches as one Arrow IPC stream in pieces: how spines and training sets travel.
+
+use std::fmt;
+
+use arrow::{
+    array::RecordBatch,
+    buffer::Buffer,
+    datatypes::{Schema, SchemaRef},
+    error::ArrowError,
+    ipc::{reader::StreamDecoder, writer::StreamWriter},
+};
+use bytes::Bytes;
+use larder_types::{Error, Result};
+
+/// A piece is at most this long.
+pub const PIECE_BYTES: usize = 1 << 20;
+
+/// Batches to pieces.
+pub struct IpcEncoder {
+    writer: StreamWriter<Vec<u8>>,
+}
+
+impl IpcEncoder {
+    /// A stream of batches of `schema`.
+    pub fn new(schema: &Schema) -> Result<Self> {
+        Ok(Self { writer: StreamWriter::try_new(Vec::new(), schema).map_err(not_written)? })
+    }
+
+    /// The pieces that bring the next batch; the first ones bring the schema, too.
+    pub fn encode(&mut self, batch: &RecordBatch) -> Result<Vec<Bytes>> {
+        self.writer.write(batch).map_err(not_written)?;
+        Ok(self.pieces())
+    }
+
+    /// The pieces that end the stream.
+    pub fn finish(mut self) -> Result<Vec<Bytes>> {
+        self.writer.finish().map_err(not_written)?;
+        Ok(self.pieces())
+    }
+
+    fn pieces(&mut self) -> Vec<Bytes> {
+        let mut rest = Bytes::from(std::mem::take(self.writer.get_mut()));
+        let mut pieces = Vec::with_capacity(rest.len().div_ceil(PIECE_BYTES));
+        while !rest.is_empty() {
+            pieces.push(rest.split_to(rest.len().min(PIECE_BYTES)));
+        }
+        pieces
+    }
+}
+
+impl fmt::Debug for IpcEncoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IpcEncoder").finish_non_exhaustive()
+    }
+}
+
+fn not_written(error: ArrowError) -> Error {
+    Error::internal(format!("writing a stream of batches: {error}")).with_source(error)
+}
+
+/// What every writer ends a stream with: without it, nobody can tell a stream from its beginning.
+const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+
+/// Pieces, cut anywhere, to batches. The bytes may come from anybody: everything is validated.
+#[derive(Debug, Default)]
+pub struct IpcDecoder {
+    decoder: StreamDecoder,
+    last_bytes: [u8; END_OF_STREAM.len()],
+}
+
+impl IpcDecoder {
+    /// At the start of a stream.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The batches that end in this piece. INVALID_ARGUMENT for bytes that are no Arrow IPC stream.
+    pub fn decode(&mut self, piece: Bytes) -> Result<Vec<RecordBatch>> {
+        for byte in piece.iter().skip(piece.len().saturating_sub(END_OF_STREAM.len())) {
+            self.last_bytes.rotate_left(1);
+            self.last_bytes[END_OF_STREAM.len() - 1] = *byte;
+        }
+        let mut buffer = Buffer::from(piece);
+        let mut batches = Vec::new();
+        while !buffer.is_empty() {
+            batches.extend(self.decoder.decode(&mut buffer).map_err(not_read)?);
+        }
+        Ok(batches)
+    }
+
+    /// The schema, once it was read.
+    pub fn schema(&self) -> Option<SchemaRef> {
+        self.decoder.schema()
+    }
+
+    /// INVALID_ARGUMENT where the stream was cut short, also between two batches.
+    pub fn finish(mut self) -> Result<()> {
+        self.decoder.finish().map_err(not_read)?;
+        if self.last_bytes != END_OF_STREAM {
+            return Err(Error::invalid_argument(
+                "the Arrow IPC stream was cut short: its end-of-stream marker is missing",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn not_read(error: ArrowError) -> Error {
+    Error::invalid_argument(format!("this is not an Arrow IPC stream: {error}")).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::{
+        array::{ArrayRef, Int64Array, StringArray},
+        datatypes::{DataType, Field},
+    };
+    use larder_types::ErrorCode;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn schema() -> Schema {
+        Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("text", DataType::Utf8, false)])
+    }
+
+    fn batch(rows: usize) -> RecordBatch {
+        let ids: ArrayRef = Arc::new((0..rows).map(|row| (row % 3 > 0).then_some(7)).collect::<Int64Array>());
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(|row| "x".repeat(row % 50))));
+        RecordBatch::try_new(Arc::new(schema()), vec![ids, texts]).unwrap()
+    }
+
+    fn stream(batches: &[RecordBatch]) -> Vec<Bytes> {
+        let mut encoder = IpcEncoder::new(&schema()).unwrap();
+        let mut pieces: Vec<Bytes> = batches.iter().flat_map(|batch| encoder.encode(batch).unwrap()).collect();
+        pieces.extend(encoder.finish().unwrap());
+        pieces
+    }
+
+    #[test]
+    fn great_batches_come_back_from_small_pieces() {
+        let batches = [batch(100_000), batch(0), batch(3)];
+        let pieces = stream(&batches);
+        assert!(pieces.len() > 3 && pieces.iter().all(|piece| piece.len() <= PIECE_BYTES));
+        let mut decoder = IpcDecoder::new();
+        let back: Vec<_> = pieces.into_iter().flat_map(|piece| decoder.decode(piece).unwrap()).collect();
+        assert_eq!(back, batches);
+        assert_eq!(decoder.schema().unwrap(), Arc::new(schema()));
+        decoder.finish().unwrap();
+    }
+
+    #[test]
+    fn a_stream_that_is_none_or_is_cut_short_is_refused() {
+        let mut decoder = IpcDecoder::new();
+        let error = decoder.decode(Bytes::from_static(b"customer_id,event_timestamp\n1,2\n")).err();
+        let error = error.or_else(|| IpcDecoder::finish(decoder).err()).unwrap();
+        assert_eq!(error.code(), ErrorCode::InvalidArgument);
+        let all: Vec<u8> = stream(&[batch(10)]).concat();
+        for missing in [40, END_OF_STREAM.len(), 1] {
+            let mut decoder = IpcDecoder::new();
+            decoder.decode(Bytes::copy_from_slice(&all[..all.len() - missing])).unwrap();
+            assert_eq!(decoder.finish().unwrap_err().code(), ErrorCode::InvalidArgument, "{missing}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_may_be_cut_anywhere(cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..6)) {
+            let batches = [batch(20), batch(1)];
+            let all = Bytes::from(stream(&batches).concat());
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(all.len())).collect();
+            cuts.extend([0, all.len()]);
+            cuts.sort_unstable();
+            let mut decoder = IpcDecoder::new();
+            let pieces = cuts.windows(2).map(|ends| all.slice(ends[0]..ends[1]));
+            let back: Vec<_> = pieces.flat_map(|piece| decoder.decode(piece).unwrap()).collect();
+            prop_assert_eq!(back, batches);
+            decoder.finish().unwrap();
+        }
+    }
+}
