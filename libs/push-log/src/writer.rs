@@ -1,0 +1,179 @@
+//! Appending to the log, with group commit.
+//!
+//! Callers' rows of a source queue up while a segment of it is being made durable, and go together into the next. What
+//! waits is bounded in bytes: beyond that callers wait. Sources do not wait for each other.
+
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+
+use arrow::array::RecordBatch;
+use larder_types::{Clock, Error, Name};
+use object_store::{ObjectStore, path::Path};
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    AppendError, LogSchema, SegmentPosition, WriterId,
+    commit::{Append, Committer},
+    layout::SourceLog,
+    rows::SystemColumns,
+};
+
+/// Shares of the memory for what waits are counted in units of so many bytes.
+const SHARE_BYTES: usize = 1_024;
+const QUEUED_APPENDS: usize = 4_096;
+
+/// How a writer works.
+#[derive(Debug, Clone)]
+pub struct WriterOptions {
+    /// A segment takes more callers until it has so many rows …
+    pub max_segment_rows: usize,
+    /// … or bytes. One caller's rows are never split.
+    pub max_segment_bytes: usize,
+    /// One caller's rows have at most so many bytes in memory.
+    pub max_append_bytes: usize,
+    /// So many bytes may wait, for all sources together; callers beyond that wait to be let in.
+    pub max_waiting_bytes: usize,
+    /// How long the first of a group waits for others. Zero is right where writes take their time anyway.
+    pub linger: Duration,
+    /// How often a write without an answer is tried.
+    pub put_attempts: u32,
+    /// The pause before the second attempt; it doubles with each.
+    pub retry_pause: Duration,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self {
+            max_segment_rows: 100_000,
+            max_segment_bytes: 8 << 20,
+            max_append_bytes: 64 << 20,
+            max_waiting_bytes: 128 << 20,
+            linger: Duration::ZERO,
+            put_attempts: 5,
+            retry_pause: Duration::from_millis(10),
+        }
+    }
+}
+
+/// Appends to the log of any source. One of it is one run of a writer: its id is new each time.
+pub struct PushLogWriter {
+    store: Arc<dyn ObjectStore>,
+    root: Path,
+    id: WriterId,
+    options: WriterOptions,
+    waiting: Arc<Semaphore>,
+    sources: Mutex<Sources>,
+    /// The tasks that write, one a source. Each ends when its queue is closed; one that panics closes its queue, and its
+    /// callers hear that the outcome is not known.
+    tasks: TaskTracker,
+}
+
+type SourceName = (Name, Name);
+
+#[derive(Default)]
+struct Sources {
+    closed: bool,
+    queues: HashMap<SourceName, mpsc::Sender<Append>>,
+}
+
+impl PushLogWriter {
+    /// A writer under `root`. Nothing is written before the first append.
+    pub fn open(store: Arc<dyn ObjectStore>, root: Path, options: WriterOptions, clock: &dyn Clock) -> Self {
+        let shares = (options.max_waiting_bytes / SHARE_BYTES).clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            store,
+            root,
+            id: WriterId::new(clock.now()),
+            options,
+            waiting: Arc::new(Semaphore::new(shares)),
+            sources: Mutex::default(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Whose segments these are.
+    pub fn id(&self) -> WriterId {
+        self.id
+    }
+
+    /// Appends `rows` ([`LogSchema`], columns in any order). When it returns the segment's position, the rows outlive
+    /// process and machine, and every later snapshot has them.
+    ///
+    /// Dropping the future leaves the outcome unknown.
+    pub async fn append(
+        &self,
+        project: &Name,
+        source: &Name,
+        rows: RecordBatch,
+    ) -> Result<SegmentPosition, AppendError> {
+        let rows = check(&rows).map_err(|error| AppendError::not_written(&error))?;
+        let bytes = rows.get_array_memory_size();
+        if bytes > self.options.max_append_bytes {
+            return Err(AppendError::not_written(&Error::invalid_argument(format!(
+                "{bytes} bytes of rows are more than one append may have ({}): send smaller batches",
+                self.options.max_append_bytes
+            ))));
+        }
+        let share = self.share(bytes).await?;
+        let queue = self.queue(project, source)?;
+        let (answer, answered) = oneshot::channel();
+        queue.send(Append { rows, bytes, answer, _share: share }).await.map_err(|_| closed())?;
+        answered.await.unwrap_or_else(|_| {
+            Err(AppendError::not_known(&Error::internal("the task that writes the segment ended before it answered")))
+        })
+    }
+
+    /// Takes no more rows, and returns when all that were taken are durable or refused.
+    pub async fn close(&self) {
+        {
+            let mut sources = self.sources.lock();
+            sources.closed = true;
+            sources.queues.clear();
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn share(&self, bytes: usize) -> Result<tokio::sync::OwnedSemaphorePermit, AppendError> {
+        let all = (self.options.max_waiting_bytes / SHARE_BYTES).max(1);
+        let shares = u32::try_from(bytes.div_ceil(SHARE_BYTES).min(all)).unwrap_or(u32::MAX);
+        Arc::clone(&self.waiting).acquire_many_owned(shares).await.map_err(|_| closed())
+    }
+
+    fn queue(&self, project: &Name, source: &Name) -> Result<mpsc::Sender<Append>, AppendError> {
+        let mut sources = self.sources.lock();
+        if sources.closed {
+            return Err(closed());
+        }
+        let name = (project.clone(), source.clone());
+        let queue = sources.queues.entry(name).or_insert_with(|| self.start(project, source));
+        Ok(queue.clone())
+    }
+
+    fn start(&self, project: &Name, source: &Name) -> mpsc::Sender<Append> {
+        let (queue, waiting) = mpsc::channel(QUEUED_APPENDS);
+        let log = SourceLog::new(Arc::clone(&self.store), &self.root, project, source);
+        self.tasks.spawn(Committer::new(log, self.id, self.options.clone()).run(waiting));
+        queue
+    }
+}
+
+fn check(rows: &RecordBatch) -> Result<RecordBatch, Error> {
+    if rows.num_rows() == 0 {
+        return Err(Error::invalid_argument("there are no rows to append"));
+    }
+    let rows = LogSchema::of(&rows.schema())?.ordered(rows)?;
+    SystemColumns::of(&rows)?;
+    Ok(rows)
+}
+
+fn closed() -> AppendError {
+    AppendError::not_written(&Error::unavailable("the push log takes no more rows: the process is shutting down"))
+}
+
+impl fmt::Debug for PushLogWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PushLogWriter").field("id", &self.id).field("root", &self.root).finish_non_exhaustive()
+    }
+}
