@@ -1,0 +1,174 @@
+//! What a service makes of the newest catalog of every project it is asked about: plans, schemas, schedules.
+//!
+//! A project is followed from the first request that names it. Whatever is made of a catalog is made before anybody is given
+//! it, and replaced as a whole: a request takes one and keeps it.
+
+use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use larder_definitions::{Catalog, unknown_name};
+use larder_types::{Error, ErrorCode, Name, Result, Revision};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use crate::{CatalogWatch, CatalogWatchOptions, RegistryClient, Transport};
+
+/// Runs what keeps a project up to date, for as long as the process lives.
+pub type Spawn = Arc<dyn Fn(Pin<Box<dyn Future<Output = ()> + Send>>) + Send + Sync>;
+
+/// Makes something of a catalog, given what was made of the one before.
+type Make<T> = Box<dyn Fn(Arc<Catalog>, Option<&T>) -> T + Send + Sync>;
+
+/// What was made, and of which revision.
+type Made<T> = Option<(Revision, Arc<T>)>;
+
+/// How long the registry is asked whether a project is there.
+const ASK_WITHIN: Duration = Duration::from_secs(2);
+
+/// Every project somebody asked about. Cheap to clone.
+pub struct Projects<T>(Arc<Shared<T>>);
+
+struct Shared<T> {
+    registry: Transport,
+    options: CatalogWatchOptions,
+    spawn: Spawn,
+    make: Make<T>,
+    followed: RwLock<HashMap<Name, Followed<T>>>,
+}
+
+struct Followed<T> {
+    watch: CatalogWatch,
+    made: watch::Receiver<Made<T>>,
+}
+
+impl<T> Clone for Projects<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Clone for Followed<T> {
+    fn clone(&self) -> Self {
+        Self { watch: self.watch.clone(), made: self.made.clone() }
+    }
+}
+
+impl<T> fmt::Debug for Projects<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Projects").field("followed", &self.0.followed.read().len()).finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + Sync + 'static> Projects<T> {
+    /// Asks the registry behind `registry`; `make` is called once for each new catalog of a project.
+    pub fn new(
+        registry: Transport,
+        options: CatalogWatchOptions,
+        spawn: Spawn,
+        make: impl Fn(Arc<Catalog>, Option<&T>) -> T + Send + Sync + 'static,
+    ) -> Self {
+        let shared = Shared { registry, options, spawn, make: Box::new(make), followed: RwLock::default() };
+        Self(Arc::new(shared))
+    }
+
+    /// What was made of a catalog of at least `min_revision`, at once or as soon as there is one within `patience`.
+    ///
+    /// NOT_FOUND with near names for a project that the registry does not have, UNAVAILABLE where no catalog of it ever
+    /// came, DEADLINE_EXCEEDED where the newest one is older.
+    pub async fn get(&self, project: &str, min_revision: Revision, patience: Duration) -> Result<Arc<T>> {
+        let known = self.0.followed.read().get(project).cloned();
+        let followed = match known {
+            Some(followed) => followed,
+            None => self.follow(project).await?,
+        };
+        if let Some((revision, made)) = &*followed.made.borrow()
+            && *revision >= min_revision
+        {
+            return Ok(Arc::clone(made));
+        }
+        followed.wait_for(min_revision, patience).await
+    }
+
+    /// The projects that are followed, and whether each is at the newest revision there is.
+    pub fn followed(&self) -> Vec<(Name, bool)> {
+        let followed = self.0.followed.read();
+        followed.iter().map(|(name, followed)| (name.clone(), followed.watch.is_current())).collect()
+    }
+
+    /// Follows every project that the registry has.
+    pub async fn follow_all(&self) -> Result<Vec<Name>> {
+        let projects = RegistryClient::new(self.0.registry.clone()).projects().await?;
+        let names: Vec<Name> = projects.into_iter().map(|project| project.name).collect();
+        for name in &names {
+            self.start(name.clone());
+        }
+        Ok(names)
+    }
+
+    /// A registry that is away cannot say that there is no such project: then what was kept of it serves.
+    async fn follow(&self, project: &str) -> Result<Followed<T>> {
+        let name = Name::new(project).map_err(|error| Error::invalid_field("project", error.to_string()))?;
+        let registry = RegistryClient::new(self.0.registry.clone()).within(ASK_WITHIN);
+        match registry.projects().await {
+            Ok(projects) if !projects.iter().any(|project| project.name == name) => {
+                let known: Vec<&str> = projects.iter().map(|project| project.name.as_str()).collect();
+                Err(unknown_name("the registry", "project", project, &known))
+            }
+            Ok(_) => Ok(self.start(name)),
+            Err(error) if matches!(error.code(), ErrorCode::Unavailable | ErrorCode::DeadlineExceeded) => {
+                Ok(self.start(name))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn start(&self, name: Name) -> Followed<T> {
+        let mut all = self.0.followed.write();
+        if let Some(followed) = all.get(&name) {
+            return followed.clone();
+        }
+        let (watch, follower) = CatalogWatch::new(self.0.registry.clone(), name.clone(), self.0.options.clone());
+        let (sender, made) = watch::channel(None);
+        let followed = Followed { watch: watch.clone(), made };
+        all.insert(name, followed.clone());
+        drop(all);
+        let shared = Arc::clone(&self.0);
+        (self.0.spawn)(Box::pin(follower.run()));
+        (self.0.spawn)(Box::pin(async move { shared.keep_making(&watch, &sender).await }));
+        followed
+    }
+}
+
+impl<T> Shared<T> {
+    async fn keep_making(&self, watch: &CatalogWatch, made: &watch::Sender<Made<T>>) {
+        let mut catalogs = watch.subscribe();
+        loop {
+            let newest = catalogs.borrow_and_update().clone();
+            if let Some(catalog) = newest {
+                let previous = made.borrow().as_ref().map(|(_, previous)| Arc::clone(previous));
+                let revision = catalog.revision;
+                let next = Arc::new((self.make)(catalog, previous.as_deref()));
+                made.send_replace(Some((revision, next)));
+            }
+            if catalogs.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl<T> Followed<T> {
+    async fn wait_for(&self, min_revision: Revision, patience: Duration) -> Result<Arc<T>> {
+        let mut made = self.made.clone();
+        let is_enough = |made: &Made<T>| made.as_ref().is_some_and(|(revision, _)| *revision >= min_revision);
+        let waited = tokio::time::timeout(patience, made.wait_for(is_enough)).await;
+        let found = waited.ok().and_then(|seen| Some(Arc::clone(&seen.ok()?.as_ref()?.1)));
+        match found {
+            Some(made) => Ok(made),
+            // The watch knows why.
+            None => match self.watch.wait_for(min_revision, Duration::ZERO).await {
+                Ok(_) => Err(Error::unavailable("the newest catalog is here and not ready yet: try again")),
+                Err(error) => Err(error),
+            },
+        }
+    }
+}
