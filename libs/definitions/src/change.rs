@@ -82,10 +82,21 @@ pub struct RollbackRequest {
 impl ChangeSet {
     /// The change after which `origin` declares exactly `objects`: what it declared before and is not among them is removed.
     pub fn whole(state: &ProjectState, origin: impl Into<String>, objects: Vec<Object>) -> Self {
+        let origins = state.objects.iter().map(|(id, declared)| (id, declared.origin.as_str()));
+        Self::whole_beside(origins, origin, objects)
+    }
+
+    /// As [`ChangeSet::whole`], for who knows of the project only which origin declares each object, as a
+    /// [`crate::Catalog`] says it.
+    pub fn whole_beside<'a>(
+        origins: impl IntoIterator<Item = (&'a ObjectId, &'a str)>,
+        origin: impl Into<String>,
+        objects: Vec<Object>,
+    ) -> Self {
         let origin = origin.into();
         let kept: BTreeSet<ObjectId> = objects.iter().map(Object::id).collect();
-        let own = state.objects.iter().filter(|(_, declared)| declared.origin == origin);
-        let removes = own.map(|(id, _)| id.clone()).filter(|id| !kept.contains(id)).collect();
+        let own = origins.into_iter().filter(|(_, declared_by)| *declared_by == origin).map(|(id, _)| id);
+        let removes = own.filter(|id| !kept.contains(id)).cloned().collect();
         Self { puts: objects, removes, expected_revision: None, origin, message: String::new() }
     }
 }

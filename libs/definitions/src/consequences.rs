@@ -6,7 +6,7 @@ use larder_types::format_duration;
 
 use crate::{
     Feature, FeatureView, Object, ObjectId, ObjectKind,
-    numbering::{Before, Column, Objects, source, view_keys},
+    numbering::{Before, Column, Objects, push_source_of, source, view_keys},
     revision::Assigned,
     state::ProjectState,
 };
@@ -51,9 +51,11 @@ pub(crate) fn consequences(state: &ProjectState, objects: &Objects<'_>, assigned
         let mut view_consequences = ViewConsequences { view, all: &mut all };
         match (state.feature_view(&view.name), Before::of(state, &view.name)) {
             (Some(old), Some(before)) => {
-                let new_row_set =
-                    assigned.views.get(&view.name).is_some_and(|new| new.row_set != before.assignment.row_set);
-                if new_row_set {
+                let row_set = assigned.views.get(&view.name).map(|new| new.row_set);
+                let other = row_set.filter(|row_set| *row_set != before.assignment.row_set);
+                if other.is_some_and(|row_set| state.numbers.row_sets.contains_key(&row_set)) {
+                    view_consequences.earlier_row_set();
+                } else if other.is_some() {
                     view_consequences.new_row_set(&before, &old_objects, objects);
                 } else {
                     view_consequences.columns(&before);
@@ -61,7 +63,7 @@ pub(crate) fn consequences(state: &ProjectState, objects: &Objects<'_>, assigned
                     view_consequences.sources(old, &old_objects, objects);
                 }
             }
-            (_, _) => view_consequences.created(),
+            (_, _) => view_consequences.created(push_source_of(view, objects) == Some(&view.source)),
         }
     }
     let removed = state.objects.keys().filter(|id| id.kind == ObjectKind::FeatureView && !objects.contains_key(id));
@@ -84,10 +86,22 @@ impl ViewConsequences<'_> {
         self.all.push(Consequence { object, kind, message: message.into() });
     }
 
-    fn created(&mut self) {
-        if self.view.online {
+    fn created(&mut self, is_only_pushed: bool) {
+        if is_only_pushed {
+            self.push(
+                ConsequenceKind::Note,
+                "new view: it fills as events are pushed; a materialization brings in what was pushed before",
+            );
+        } else if self.view.online {
             self.push(ConsequenceKind::MustMaterialize, "new view: it must be materialized before it is served");
         }
+    }
+
+    fn earlier_row_set(&mut self) {
+        self.push(
+            ConsequenceKind::FullRunNeeded,
+            "an earlier row set is read again: what came since is not in it until a materialization has run",
+        );
     }
 
     fn new_row_set(&mut self, before: &Before<'_>, old: &Objects<'_>, new: &Objects<'_>) {
@@ -98,10 +112,12 @@ impl ViewConsequences<'_> {
         }
         let retyped = self.view.features.iter().filter(|feature| matches!(before.column(feature), Column::Retyped));
         why.extend(retyped.map(|feature| format!("the type of {} changes", feature.name)));
-        let why = if why.is_empty() { "another generation is restored".to_owned() } else { why.join(", ") };
         self.push(
             ConsequenceKind::MustMaterialize,
-            format!("new row set ({why}): the view must be materialized; until then its features are NOT_FOUND"),
+            format!(
+                "new row set ({}): the view must be materialized; until then its features are NOT_FOUND",
+                why.join(", ")
+            ),
         );
     }
 

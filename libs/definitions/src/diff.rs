@@ -114,8 +114,11 @@ fn fields(object: &Object) -> Value {
 }
 
 fn compare(path: &str, old: Option<&Value>, new: Option<&Value>, changes: &mut Vec<FieldChange>) {
+    let nothing = Value::Object(serde_json::Map::new());
     match (old, new) {
         _ if old == new => {}
+        (Some(old), None) if is_group(old) => compare(path, Some(old), Some(&nothing), changes),
+        (None, Some(new)) if is_group(new) => compare(path, Some(&nothing), Some(new), changes),
         (Some(Value::Object(old)), Some(Value::Object(new))) => {
             let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
             for key in keys {
@@ -151,6 +154,13 @@ fn compare_named(path: &str, old: &[(String, &Value)], new: &[(String, &Value)],
             new: Some(new_order.join(", ")),
         });
     }
+}
+
+/// Fields without a name of their own, as tags or a schedule: each is told.
+fn is_group(value: &Value) -> bool {
+    value
+        .as_object()
+        .is_some_and(|fields| !fields.is_empty() && !fields.contains_key("name") && !fields.contains_key("view"))
 }
 
 /// The items of a list by their names, where all have one and no two the same: features and join keys by name, uses of a

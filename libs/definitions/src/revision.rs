@@ -118,19 +118,18 @@ impl RevisionRecord {
 impl ProjectState {
     /// The state after `record`. DATA_LOSS where the record does not follow, or gives a number again.
     pub fn next(&self, record: &RevisionRecord) -> Result<Self> {
-        let mut next = self.clone();
-        next.fold(record).map_err(|error| {
-            error.context(format!(
-                "revision {} of project {} after revision {}",
-                record.number, self.project, self.revision
-            ))
-        })?;
-        Ok(next)
+        self.clone().fold_all([record])
     }
 
-    /// The state of a project after all of `records`, in order.
-    pub fn fold_all<'a>(self, records: impl IntoIterator<Item = &'a RevisionRecord>) -> Result<Self> {
-        records.into_iter().try_fold(self, |state, record| state.next(record))
+    /// The state after all of `records`, in order. See [`ProjectState::next`].
+    pub fn fold_all<'a>(mut self, records: impl IntoIterator<Item = &'a RevisionRecord>) -> Result<Self> {
+        for record in records {
+            let before = self.revision;
+            self.fold(record).map_err(|error| {
+                error.context(format!("revision {} of project {} after {before}", record.number, self.project))
+            })?;
+        }
+        Ok(self)
     }
 
     fn fold(&mut self, record: &RevisionRecord) -> Result<()> {

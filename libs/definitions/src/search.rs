@@ -98,20 +98,26 @@ impl SearchIndex {
         let metadata = object.metadata();
         let document = self.add_document(id.clone(), None, &metadata.description, id.name.as_str());
         self.add_metadata(document, metadata);
-        let features: Vec<(&Name, &str, Option<&BTreeMap<String, String>>)> = match object {
-            Object::Entity(_) | Object::Source(_) | Object::FeatureService(_) => return,
+        match object {
+            Object::Entity(_) | Object::Source(_) | Object::FeatureService(_) => {}
             Object::FeatureView(view) => {
-                view.features.iter().map(|f| (&f.name, f.description.as_str(), Some(&f.tags))).collect()
+                for feature in &view.features {
+                    let document = self.add_feature(&id, &feature.name, &feature.description);
+                    self.add_tags(document, &feature.tags);
+                }
             }
             Object::OnDemandFeatureView(view) => {
-                view.features.iter().map(|f| (&f.name, f.description.as_str(), None)).collect()
+                for feature in &view.features {
+                    self.add_feature(&id, &feature.name, &feature.description);
+                }
             }
-        };
-        for (name, description, tags) in features {
-            let document = self.add_document(id.clone(), Some(name.clone()), description, name.as_str());
-            self.add_words(document, id.name.as_str(), IN_PARENT);
-            self.add_tags(document, tags.into_iter().flatten());
         }
+    }
+
+    fn add_feature(&mut self, view: &ObjectId, feature: &Name, description: &str) -> usize {
+        let document = self.add_document(view.clone(), Some(feature.clone()), description, feature.as_str());
+        self.add_words(document, view.name.as_str(), IN_PARENT);
+        document
     }
 
     fn add_document(&mut self, object: ObjectId, feature: Option<Name>, description: &str, name: &str) -> usize {

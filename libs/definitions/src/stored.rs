@@ -41,7 +41,8 @@ pub(crate) fn decode<T: DeserializeOwned>(what: &str, format: u32, bytes: &[u8])
 
 fn corrupt(what: &str, error: serde_json::Error) -> Error {
     let text = error.to_string();
-    let is_newer = error.is_data() && (text.starts_with("unknown field") || text.starts_with("unknown variant"));
+    let unknown = ["unknown field", "unknown variant", "no variant of enum"];
+    let is_newer = error.is_data() && unknown.iter().any(|start| text.starts_with(start));
     if is_newer {
         Error::unimplemented(format!("{what} was written by a newer release: {text}")).with_source(error)
     } else {

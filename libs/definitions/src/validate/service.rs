@@ -133,12 +133,13 @@ impl<'a> Checker<'a> {
         used: Used<'a>,
         columns: &mut BTreeMap<&'a Name, RequestColumn<'a>>,
     ) {
-        if self.is_used_broken(used) {
+        let names: Vec<&Name> = self.stored_views(used).into_iter().flat_map(|view| &view.entities).collect();
+        let entities: Vec<_> = names.iter().filter_map(|name| self.index.entities.get(name.as_str())).collect();
+        if self.is_used_broken(used) || entities.len() < names.len() {
             return;
         }
-        let entities = self.stored_views(used).into_iter().flat_map(|view| &view.entities);
-        let entities = entities.filter_map(|name| self.index.entities.get(name.as_str()));
         let keys: BTreeMap<&Name, ValueType> = entities
+            .iter()
             .flat_map(|entity| entity.join_keys.iter().map(|key| (&key.name, key.key_type.scalar().into())))
             .collect();
         for (key, column) in &view_use.join_keys {

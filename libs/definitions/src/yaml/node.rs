@@ -72,11 +72,14 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, NotYaml> {
             max_nodes: 10_000_000,
         },
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        // A feature may be called `y`, `no` or `on`.
+        strict_booleans: true,
     };
     serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
         let place = error.location().map_or(Place { line: 1, column: 1 }, place);
         let message = error.without_snippet().to_string();
-        NotYaml { place, message: message.lines().next().unwrap_or_default().to_owned() }
+        let line = message.lines().next().unwrap_or_default();
+        NotYaml { place, message: line.split(" at line ").next().unwrap_or(line).to_owned() }
     })
 }
 

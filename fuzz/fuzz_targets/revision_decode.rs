@@ -1,0 +1,29 @@
+//! Any bytes as a revision, a project's snapshot or an event of a run: what they say, or an error. What could be read is
+//! written and read again without change, and folded or refused.
+
+#![no_main]
+
+use larder_definitions::{
+    Catalog, ProjectState, RevisionRecord,
+    run::{RunEvent, RunsState},
+};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(record) = RevisionRecord::decode(bytes) {
+        let again = record.encode().expect("what was read can be written");
+        assert_eq!(RevisionRecord::decode(&again).expect("what was written can be read"), record);
+        let empty = ProjectState::empty(record.project.clone(), larder_types::ProjectNumber(1));
+        if let Ok(state) = empty.next(&record) {
+            let _ = Catalog::build(&state);
+        }
+    }
+    if let Ok(state) = ProjectState::decode(bytes) {
+        let _ = Catalog::build(&state);
+    }
+    if let Ok(event) = RunEvent::decode(bytes) {
+        let again = event.encode().expect("what was read can be written");
+        assert_eq!(RunEvent::decode(&again).expect("what was written can be read"), event);
+        let _ = RunsState::default().apply(&event);
+    }
+});

@@ -1,0 +1,13 @@
+//! Tests of the crate as its users see it.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod golden;
+mod language;
+mod numbers;
+mod plans;
+mod projects;
+mod runs;
+mod schedules;
+mod validation;
+mod views;

@@ -1,0 +1,257 @@
+//! What Plan says, and what Apply refuses.
+
+use expect_test::{Expect, expect};
+use larder_definitions::{
+    ChangeSet, ObjectId, ObjectKind, ProjectState, RollbackRequest, apply, diff, plan, plan_rollback, rollback,
+};
+use larder_types::{ErrorCode, Revision};
+
+use crate::projects::{SAMPLE, TWO_FEATURES, applied, empty, lines, meta, name, objects, small};
+
+/// The plan of `origin` declaring exactly `text` after `state`.
+#[track_caller]
+fn check(state: &ProjectState, text: &str, expected: Expect) {
+    let plan = plan(state, &ChangeSet::whole(state, "repo", objects(text))).unwrap();
+    let mut shown = String::new();
+    for change in &plan.changes {
+        shown += &format!("{} {}\n", change.kind.as_str(), change.id);
+        shown += &change.fields.iter().map(|field| format!("  {field}\n")).collect::<String>();
+    }
+    shown += &plan.consequences.iter().map(|c| format!("{:?} {c}\n", c.kind)).collect::<String>();
+    expected.assert_eq(&shown);
+}
+
+#[test]
+fn everything_is_new() {
+    check(
+        &empty(),
+        SAMPLE,
+        expect![[r#"
+            created entity customer
+            created entity pair
+            created source customer_history
+            created source payments_agg
+            created source real_time_push_source
+            created feature view customer_features
+            created feature view real_time_features
+            created on-demand feature view credit_scoring_features
+            created feature service credit_scoring_service
+            created feature service transfer_service
+            MustMaterialize feature view customer_features: new view: it must be materialized before it is served
+            Note feature view real_time_features: new view: it fills as events are pushed; a materialization brings in what was pushed before
+        "#]],
+    );
+}
+
+#[test]
+fn nothing_changes() {
+    let (_, state) = applied(&empty(), SAMPLE);
+    check(&state, SAMPLE, expect![[""]]);
+    let change = ChangeSet::whole(&state, "repo", objects(SAMPLE));
+    assert_eq!(plan(&state, &change).unwrap().unchanged.len(), objects(SAMPLE).len());
+    assert!(apply(&state, &change, meta(&state)).unwrap().is_none());
+}
+
+#[test]
+fn what_a_change_means() {
+    let before = "    ttl: 30d
+    online: false
+    tags: { domain: credit }
+    features:
+      - { name: age, type: int64 }
+      - { name: income, type: float64 }
+      - { name: gone, type: string }";
+    let (_, state) = applied(&empty(), &small(before, ""));
+    check(
+        &state,
+        &small(&before.replace("30d", "60d").replace("online: false", "online: true"), ""),
+        expect![[r#"
+        changed feature view profile
+          online: false → true
+          ttl: 30d → 60d
+        FullRunNeeded feature view profile: the view is served now: run a full materialization
+        FullRunNeeded feature view profile: longer ttl: rows older than 30d were not kept online, run a full materialization
+    "#]],
+    );
+    check(
+        &state,
+        &small(&before.replace("30d", "none").replace("credit }", "risk, team: a }"), ""),
+        expect![[r#"
+        changed feature view profile
+          tags.domain: credit → risk
+          tags.team: a (added)
+          ttl: 30d → none
+        FullRunNeeded feature view profile: longer ttl: rows older than 30d were not kept online, run a full materialization
+    "#]],
+    );
+    check(
+        &state,
+        &small(&before.replace("ttl: 30d", "ttl: 1d\n    push_source: pushed"), ""),
+        expect![[r#"
+        changed feature view profile
+          push_source: pushed (added)
+          ttl: 30d → 1d
+        FullRunNeeded feature view profile: source pushed is new to it or changed: the watermark starts anew, run a full materialization
+    "#]],
+    );
+    check(
+        &state,
+        &small(
+            &before.replace("name: age, type: int64", "name: years, renamed_from: age, column: yrs, type: int64"),
+            "",
+        ),
+        expect![[r#"
+            changed feature view profile
+              features.age: int64 (removed)
+              features.years: int64 (added)
+            Note feature view profile: age is renamed to years: it keeps its column 1 and its values
+            FullRunNeeded feature view profile: years reads column yrs in place of age: the watermark starts anew, run a full materialization
+        "#]],
+    );
+    check(
+        &state,
+        &small(
+            "    features: [{ name: income, type: float64 }, { name: age, type: int64 }, { name: new, type: bool }]",
+            "",
+        ),
+        expect![[r#"
+            changed feature view profile
+              features.gone: string (removed)
+              features.new: bool (added)
+              features (order): age, income → income, age
+              online: false → true
+              tags.domain: credit (removed)
+              ttl: 30d → none
+            FullRunNeeded feature view profile: new is a new column: NOT_FOUND until a full materialization has run
+            FullRunNeeded feature view profile: the view is served now: run a full materialization
+            FullRunNeeded feature view profile: longer ttl: rows older than 30d were not kept online, run a full materialization
+        "#]],
+    );
+    check(
+        &state,
+        &small(&before.replace("age, type: int64", "age, type: float64"), ""),
+        expect![[r#"
+        changed feature view profile
+          features.age.type: int64 → float64
+        MustMaterialize feature view profile: new row set (the type of age changes): the view must be materialized; until then its features are NOT_FOUND
+    "#]],
+    );
+    check(
+        &state,
+        &small(before, "").replace("customer_id, type: string", "client_id, type: string"),
+        expect![[r#"
+        changed entity customer
+          join_keys.customer_id: string (removed)
+          join_keys.client_id: string (added)
+        MustMaterialize feature view profile: new row set (its join keys change): the view must be materialized; until then its features are NOT_FOUND
+    "#]],
+    );
+    check(
+        &state,
+        &small(before, "").replace("path: data/", "path: other/"),
+        expect![[r#"
+        changed source history
+          parquet.path: /repo/data/ → /repo/other/
+        FullRunNeeded feature view profile: source history is new to it or changed: the watermark starts anew, run a full materialization
+    "#]],
+    );
+    check(
+        &state,
+        "project: payments",
+        expect![[r#"
+        removed entity customer
+        removed source history
+        removed source pushed
+        removed feature view profile
+        Retires feature view profile: its online rows are no longer read and may be purged
+    "#]],
+    );
+}
+
+#[test]
+fn a_column_that_two_features_claim() {
+    let (_, state) = applied(&empty(), &small(TWO_FEATURES, ""));
+    let both = format!("{TWO_FEATURES}\n      - {{ name: years, type: int64, renamed_from: age }}");
+    let error = plan(&state, &ChangeSet::whole(&state, "repo", objects(&small(&both, "")))).unwrap_err();
+    expect!["`age` and `years` would both have the column of `age`: drop `renamed_from` or the feature `age`"]
+        .assert_eq(&error.violations()[0].description);
+    // Renamed, then a new feature takes the old name while `renamed_from` still stands: both are right.
+    let renamed = TWO_FEATURES.replace("name: age,", "name: years, renamed_from: age,");
+    let (_, state) = applied(&state, &small(&renamed, ""));
+    let (_, state) = applied(&state, &small(&format!("{renamed}\n      - {{ name: age, type: int64 }}"), ""));
+    let columns = &state.numbers.views["profile"].current.as_ref().unwrap().columns;
+    let numbers: Vec<_> = columns.iter().map(|(name, number)| format!("{name}={number}")).collect();
+    assert_eq!(numbers.join(" "), "age=3 income=2 years=1");
+}
+
+#[test]
+fn refusals() {
+    let (_, state) = applied(&empty(), &small(TWO_FEATURES, ""));
+    let own = ChangeSet::whole(&state, "repo", objects(&small(TWO_FEATURES, "")));
+    let view = ObjectId { kind: ObjectKind::FeatureView, name: name("profile") };
+    let code = |change: &ChangeSet| {
+        let error = plan(&state, change).unwrap_err();
+        assert_eq!(apply(&state, change, meta(&state)).unwrap_err().message(), error.message());
+        (error.code(), error.message().to_owned())
+    };
+
+    let (kind, message) = code(&ChangeSet { expected_revision: Some(Revision(0)), ..own.clone() });
+    assert_eq!(kind, ErrorCode::Conflict);
+    expect!["project payments was expected at revision 0 and is at revision 1, made at 2026-01-31T08:30:00Z by ada from repo: look at what changed, then apply again"].assert_eq(&message);
+
+    let (kind, message) = code(&ChangeSet { origin: "notebook".to_owned(), ..own.clone() });
+    assert_eq!(kind, ErrorCode::AlreadyExists);
+    expect!["entity customer is declared by origin `repo`: origin `notebook` can neither change nor remove it; give it another name, or have `repo` remove it first"].assert_eq(&message);
+
+    let removal =
+        |id: ObjectId, origin: &str| ChangeSet { removes: vec![id], origin: origin.to_owned(), ..ChangeSet::default() };
+    assert_eq!(code(&removal(view.clone(), "notebook")).0, ErrorCode::AlreadyExists);
+    let (kind, message) = code(&removal(ObjectId { name: name("profil"), ..view.clone() }, "repo"));
+    assert_eq!(kind, ErrorCode::NotFound);
+    expect!["feature view profil is to be removed and project payments has none at revision 1; did you mean profile?"]
+        .assert_eq(&message);
+    let (kind, message) = code(&removal(ObjectId { kind: ObjectKind::Entity, name: name("customer") }, "repo"));
+    assert_eq!(kind, ErrorCode::InvalidArgument);
+    expect!["feature_views.profile.entities[0]: there is no entity `customer`"].assert_eq(&message);
+    let (kind, message) = code(&ChangeSet { removes: vec![view], ..own });
+    assert_eq!(kind, ErrorCode::InvalidArgument);
+    expect!["feature_views.profile: feature view profile is named twice in one change: put it or remove it, once"]
+        .assert_eq(&message);
+}
+
+/// An origin removes what it declared and no longer does, and nothing of another.
+#[test]
+fn origins_keep_out_of_each_others_way() {
+    let (_, state) = applied(&empty(), &small(TWO_FEATURES, ""));
+    let mut theirs =
+        objects(&small(TWO_FEATURES, "---\nfeature_services: [{ name: scoring, features: [{ view: profile }] }]"));
+    theirs.retain(|object| object.id().kind == ObjectKind::FeatureService);
+    let (_, state) = apply(&state, &ChangeSet::whole(&state, "notebook", theirs), meta(&state)).unwrap().unwrap();
+    assert!(ChangeSet::whole(&state, "repo", objects(&small(TWO_FEATURES, ""))).removes.is_empty());
+    assert_eq!(lines(&ChangeSet::whole(&state, "notebook", vec![]).removes), "feature service scoring\n");
+    // What another origin still refers to cannot go.
+    let error = plan(&state, &ChangeSet::whole(&state, "repo", vec![])).unwrap_err();
+    assert_eq!(error.violations()[0].field, "feature_services.scoring.features[0].view");
+}
+
+#[test]
+fn going_back() {
+    let (_, first) = applied(&empty(), &small(TWO_FEATURES, ""));
+    let (_, second) = applied(&first, &small(&TWO_FEATURES.replace("int64", "float64"), ""));
+    let request = RollbackRequest { expected_revision: None, origin: "ops".to_owned(), message: "back".to_owned() };
+    let plan = plan_rollback(&second, &first, &request).unwrap();
+    expect![[r#"
+        feature view profile: an earlier row set is read again: what came since is not in it until a materialization has run
+    "#]].assert_eq(&lines(&plan.consequences));
+    let (record, third) = rollback(&second, &first, &request, meta(&second)).unwrap().unwrap();
+    assert_eq!((record.rollback_to, third.revision), (Some(Revision(1)), Revision(3)));
+    assert!(diff(&first, &third).changes.is_empty());
+    assert_eq!(diff(&second, &third).changes.len(), 1);
+    assert_eq!(third.numbers.views["profile"].current, first.numbers.views["profile"].current);
+    assert_eq!(third.numbers.next_row_set, second.numbers.next_row_set);
+    assert_eq!(third.retired_row_sets().map(|(number, _)| number.0).collect::<Vec<_>>(), [2]);
+    // Its origin has it back, and nothing is left to do.
+    assert!(third.objects.values().all(|declared| declared.origin == "repo"));
+    assert!(rollback(&third, &first, &request, meta(&third)).unwrap().is_none());
+    assert!(rollback(&first, &third, &request, meta(&first)).is_err(), "not to the future");
+}

@@ -1,0 +1,269 @@
+//! Runs: what may follow what, the fence of leases, and watermarks.
+
+use std::collections::BTreeMap;
+
+use larder_definitions::run::{
+    FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, RunEvent, RunEventKind, RunPlan,
+    RunRequest, RunState, RunsState, Scope, Watermark, WatermarkKey, watermark_move,
+};
+use larder_types::{ErrorCode, LeaseNumber, Revision, RowSetNumber, SchemaNumber, Timestamp};
+use proptest::prelude::*;
+
+use crate::projects::name;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_micros(1_769_848_200_000_000 + seconds * 1_000_000)
+}
+
+fn event(run: &str, seconds: i64, what: RunEventKind) -> RunEvent {
+    RunEvent { run: run.to_owned(), at: at(seconds), what }
+}
+
+fn created(run: &str, view: &str) -> RunEvent {
+    let request = MaterializeRequest { view: name(view), scope: Scope::Incremental, tick: Some(at(-200)) };
+    event(run, 0, RunEventKind::Created { request: RunRequest::Materialize(request), principal: "ada".to_owned() })
+}
+
+fn leased(run: &str, number: u64) -> RunEvent {
+    event(run, 1, RunEventKind::Leased { number: LeaseNumber(number), holder: format!("worker-{number}") })
+}
+
+fn key(query: &str) -> WatermarkKey {
+    WatermarkKey { row_set: RowSetNumber(1), source: name("s"), query: query.to_owned(), schema: SchemaNumber(1) }
+}
+
+fn planned(run: &str, lease: u64, positions: &[(&str, Position)]) -> RunEvent {
+    let file = FileVersion { path: "/data/a.parquet".to_owned(), size: 10, etag: Some("e1".to_owned()) };
+    let parts = vec![
+        Part { source: name("s"), what: PartKind::File(file) },
+        Part { source: name("s"), what: PartKind::TimeRange { start: at(-100), end: at(0) } },
+        Part {
+            source: name("s"),
+            what: PartKind::Log { from: BTreeMap::new(), to: BTreeMap::from([("w1".to_owned(), 7)]) },
+        },
+    ];
+    let watermarks =
+        positions.iter().map(|(query, position)| Watermark { key: key(query), position: position.clone() }).collect();
+    let plan = RunPlan {
+        revision: Revision(3),
+        started_at: at(2),
+        row_set: Some(RowSetNumber(1)),
+        parts,
+        watermarks,
+        spine: None,
+    };
+    event(run, 2, RunEventKind::Planned { lease: LeaseNumber(lease), plan: Box::new(plan) })
+}
+
+fn part_done(run: &str, lease: u64, part: usize) -> RunEvent {
+    let progress = Progress { read: 10 * (part as u64 + 1), written: 9, ..Progress::default() };
+    event(run, 3, RunEventKind::PartDone { lease: LeaseNumber(lease), part, progress })
+}
+
+fn ended(run: &str, lease: Option<u64>, outcome: Outcome) -> RunEvent {
+    event(run, 9, RunEventKind::Ended { lease: lease.map(LeaseNumber), outcome })
+}
+
+fn succeeded(run: &str, lease: u64) -> RunEvent {
+    let progress = Progress { read: 30, written: 27, older: 3, ..Progress::default() };
+    ended(run, Some(lease), Outcome::Succeeded { progress, result: None })
+}
+
+/// Every kind of event, with a worker that is replaced half way.
+pub(crate) fn life_of_a_run(run: &str) -> Vec<RunEvent> {
+    let files = Position::Files(vec![FileVersion { path: "/data/a.parquet".to_owned(), size: 10, etag: None }]);
+    let log = Position::Log(BTreeMap::from([("w1".to_owned(), 7)]));
+    vec![
+        created(run, "customer_features"),
+        leased(run, 1),
+        planned(run, 1, &[("files", files), ("log", log), ("time", Position::Time(at(0)))]),
+        part_done(run, 1, 0),
+        event(run, 4, RunEventKind::CancelRequested { principal: "ada".to_owned() }),
+        leased(run, 2),
+        part_done(run, 2, 2),
+        part_done(run, 2, 1),
+        succeeded(run, 2),
+    ]
+}
+
+fn folded(events: &[RunEvent]) -> RunsState {
+    let mut runs = RunsState::default();
+    for event in events {
+        runs.apply(event).unwrap();
+    }
+    runs
+}
+
+#[test]
+fn a_run_is_the_fold_of_its_events() {
+    let runs = folded(&life_of_a_run("r"));
+    let run = runs.run("r").unwrap();
+    assert_eq!((run.state, run.ended_at, run.cancel_requested), (RunState::Succeeded, Some(at(9)), true));
+    assert_eq!((run.progress.read, run.progress.parts_done, run.progress.parts), (30, 3, 3));
+    assert_eq!(run.parts_left().count(), 0);
+    assert_eq!(runs.watermarks().count(), 3);
+    assert_eq!(runs.watermark(&key("time")), Some(&Position::Time(at(0))));
+    assert_eq!(runs.run("x").unwrap_err().code(), ErrorCode::NotFound);
+}
+
+#[test]
+fn a_view_has_active_runs_until_they_end() {
+    let mut runs = RunsState::default();
+    runs.apply(&created("a", "v")).unwrap();
+    runs.apply(&created("b", "v")).unwrap();
+    assert_eq!(runs.active_runs_of("v").count(), 2);
+    assert_eq!(
+        runs.apply(&created("a", "v")).unwrap_err().code(),
+        ErrorCode::AlreadyExists,
+        "who creates it first has it"
+    );
+    runs.apply(&ended("a", None, Outcome::Cancelled)).unwrap();
+    runs.apply(&ended("b", None, Outcome::Failed { error: "no such file".to_owned() })).unwrap();
+    assert!(!runs.is_active("v") && !runs.is_active("w"));
+    assert_eq!(runs.run("b").unwrap().error.as_deref(), Some("no such file"));
+}
+
+/// After each of these, the event is refused with the code and nothing is changed.
+#[test]
+fn what_cannot_follow_is_refused() {
+    use ErrorCode::{AlreadyExists, Conflict, FailedPrecondition, NotFound};
+    let life = life_of_a_run("r");
+    let plan = || planned("r", 1, &[]);
+    let cases: Vec<(&[RunEvent], RunEvent, ErrorCode)> = vec![
+        (&[], leased("r", 1), NotFound),
+        (&life[..1], created("r", "other"), AlreadyExists),
+        (&life[..1], plan(), Conflict),
+        (&life[..1], succeeded("r", 1), Conflict),
+        (&life[..2], leased("r", 1), Conflict),
+        (&life[..2], leased("r", 0), Conflict),
+        (&life[..2], ended("r", None, Outcome::Cancelled), Conflict),
+        (&life[..2], succeeded("r", 1), FailedPrecondition),
+        (&life[..2], part_done("r", 1, 0), FailedPrecondition),
+        (&life[..3], plan(), FailedPrecondition),
+        (&life[..3], part_done("r", 1, 3), FailedPrecondition),
+        (&life[..4], succeeded("r", 1), FailedPrecondition),
+        (&life[..6], part_done("r", 1, 1), Conflict),
+        (&life[..6], part_done("r", 3, 1), Conflict),
+        (&life[..8], succeeded("r", 1), Conflict),
+        (&life[..9], part_done("r", 2, 1), FailedPrecondition),
+        (&life[..9], succeeded("r", 2), FailedPrecondition),
+        (&life[..9], leased("r", 3), FailedPrecondition),
+        (&life[..9], event("r", 10, RunEventKind::CancelRequested { principal: "ada".to_owned() }), FailedPrecondition),
+    ];
+    for (before, event, expected) in cases {
+        let mut runs = folded(before);
+        let unchanged = runs.clone();
+        assert_eq!(runs.check(&event).unwrap_err().code(), expected, "{event:?}");
+        assert_eq!(runs.apply(&event).unwrap_err().code(), expected, "{event:?}");
+        assert_eq!(runs, unchanged);
+    }
+}
+
+/// A worker that did not hear the answer sends its event again.
+#[test]
+fn saying_it_again_changes_nothing() {
+    let life = life_of_a_run("r");
+    for position in [2, 3, 4, 6, 7] {
+        let mut runs = folded(&life[..=position]);
+        let unchanged = runs.clone();
+        runs.apply(&life[position]).unwrap();
+        assert_eq!(runs, unchanged, "{:?}", life[position]);
+    }
+}
+
+#[test]
+fn watermarks_never_go_back() {
+    let log = |a: u64, b: u64| Position::Log(BTreeMap::from([("a".to_owned(), a), ("b".to_owned(), b)]));
+    assert_eq!(log(5, 1).moved_to(&log(3, 2)), log(5, 2));
+    assert_eq!(Position::Time(at(5)).moved_to(&Position::Time(at(3))), Position::Time(at(5)));
+    let files = |path: &str| Position::Files(vec![FileVersion { path: path.to_owned(), size: 1, etag: None }]);
+    assert_eq!(files("a").moved_to(&files("b")), files("b"));
+}
+
+#[test]
+fn a_range_by_hand_moves_a_watermark_only_if_it_reaches_over_it() {
+    let current = Position::Time(at(100));
+    let reached = Position::Time(at(500));
+    let range = |start, end| {
+        let moved =
+            watermark_move(Some(&current), Scope::Range { start: at(start), end: at(end) }, reached.clone(), at(300));
+        moved.map(|position| match position {
+            Position::Time(time) => time.since(at(0)).as_secs(),
+            Position::Files(_) | Position::Log(_) => panic!("{position:?}"),
+        })
+    };
+    for (start, end, expected) in [
+        (0, 200, Some(200)),
+        (100, 101, Some(101)),
+        (101, 200, None),
+        (0, 100, None),
+        (0, 99, None),
+        (0, 400, Some(300)),
+    ] {
+        assert_eq!(range(start, end), expected, "[{start}, {end})");
+    }
+    let all = Scope::Range { start: Timestamp::MIN, end: at(5) };
+    assert_eq!(watermark_move(None, all, reached.clone(), at(300)), Some(Position::Time(at(5))));
+    let some = Scope::Range { start: at(0), end: at(5) };
+    assert_eq!(watermark_move(None, some, reached.clone(), at(300)), None);
+    assert_eq!(watermark_move(None, all, Position::Log(BTreeMap::new()), at(300)), None);
+    for scope in [Scope::Full, Scope::Incremental] {
+        assert_eq!(watermark_move(Some(&current), scope, reached.clone(), at(300)), Some(Position::Time(at(300))));
+    }
+}
+
+fn any_event() -> impl Strategy<Value = RunEvent> {
+    let lease = 0..4_u64;
+    let outcome = prop_oneof![Just(Outcome::Cancelled), Just(Outcome::Failed { error: "e".to_owned() })];
+    prop_oneof![
+        1 => Just(created("r", "v")),
+        4 => lease.clone().prop_map(|lease| leased("r", lease)),
+        4 => (lease.clone(), 0..50_i64).prop_map(|(lease, to)| planned("r", lease, &[("t", Position::Time(at(to)))])),
+        8 => (lease.clone(), 0..4_usize).prop_map(|(lease, part)| part_done("r", lease, part)),
+        1 => Just(event("r", 4, RunEventKind::CancelRequested { principal: "ada".to_owned() })),
+        4 => lease.clone().prop_map(|lease| succeeded("r", lease)),
+        1 => (prop::option::of(lease), outcome).prop_map(|(lease, outcome)| ended("r", lease, outcome)),
+    ]
+}
+
+proptest! {
+    /// Whatever comes in whatever order: a refused event changes nothing, leases only grow, what is done stays done, and
+    /// nothing follows an end.
+    #[test]
+    fn any_order_of_events_keeps_the_rules(events in prop::collection::vec(any_event(), 1..40)) {
+        let mut runs = folded(&[created("r", "v")]);
+        for event in events {
+            let before = runs.clone();
+            let accepted = runs.apply(&event).is_ok();
+            let (old, new) = (before.run("r").unwrap(), runs.run("r").unwrap());
+            if !accepted {
+                prop_assert_eq!(&runs, &before);
+                continue;
+            }
+            prop_assert!(!old.state.is_final());
+            let lease = |run: &larder_definitions::run::Run| run.lease.as_ref().map(|(number, _)| *number);
+            prop_assert!(lease(old) <= lease(new));
+            prop_assert!(old.plan.is_none() || old.plan == new.plan);
+            prop_assert!(old.parts_done.iter().zip(&new.parts_done).all(|(old, new)| old <= new));
+            prop_assert_eq!(runs.is_active("v"), !new.state.is_final());
+            prop_assert_eq!(runs.watermarks().count() == 1, new.state == RunState::Succeeded);
+            if new.state == RunState::Succeeded {
+                prop_assert!(new.parts_done.len() == 3 && new.parts_done.iter().all(|done| *done));
+            }
+            prop_assert_eq!(&RunEvent::decode(&event.encode().unwrap()).unwrap(), &event);
+            prop_assert_eq!(&RunsState::decode(&runs.encode().unwrap()).unwrap(), &runs);
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_are_an_error(position in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        for event in life_of_a_run("r") {
+            let mut bytes = event.encode().unwrap();
+            let at = position.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(event) = RunEvent::decode(&bytes) {
+                let _ = RunsState::default().apply(&event);
+            }
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! Every problem of a repository, with file, line, column and what would be right.
+
+use expect_test::{Expect, expect};
+
+use crate::projects::{TWO_FEATURES, lines, read, small};
+
+#[track_caller]
+fn check(text: &str, expected: Expect) {
+    match read(text) {
+        Ok(_) => expected.assert_eq("valid\n"),
+        Err(problems) => expected.assert_eq(&lines(&problems)),
+    }
+}
+
+/// A view beside the valid ones of [`small`].
+#[track_caller]
+fn check_more(more: &str, expected: Expect) {
+    check(&small(TWO_FEATURES, more), expected);
+}
+
+#[track_caller]
+fn check_view(fields: &str, expected: Expect) {
+    check(&small(fields, ""), expected);
+}
+
+#[test]
+fn what_is_right_is_valid() {
+    check(
+        crate::projects::SAMPLE,
+        expect![[r#"
+        valid
+    "#]],
+    );
+    check_view(
+        TWO_FEATURES,
+        expect![[r#"
+        valid
+    "#]],
+    );
+}
+
+#[test]
+fn what_is_not_yaml() {
+    check(
+        "project: [unclosed\nentities:\n",
+        expect![[r#"
+            larder.yaml:2:9: is not YAML: illegal placement of ':' indicator
+        "#]],
+    );
+    check(
+        "project: a\n\tb: c\n",
+        expect![[r#"
+            larder.yaml:1:10: is not YAML: while scanning a plain scalar, found a tab
+        "#]],
+    );
+    check(
+        "just a text",
+        expect![[r#"
+        larder.yaml:1:1: a definition file is wanted here, not `just a text`
+    "#]],
+    );
+    check(
+        "- a\n- list",
+        expect![[r#"
+        larder.yaml:1:1: a definition file is wanted here, not a list
+    "#]],
+    );
+    check(
+        "",
+        expect![[r#"
+        larder.yaml does not say which project it declares: write `project: <name>` in one file
+    "#]],
+    );
+    check(
+        "project: not a name\n",
+        expect![[r#"
+        larder.yaml:1:10: `not a name` is not a name: a name is a letter or underscore, then letters, digits and underscores, at most 128 characters
+    "#]],
+    );
+    check(
+        "entities: []\n",
+        expect![[r#"
+        larder.yaml does not say which project it declares: write `project: <name>` in one file
+    "#]],
+    );
+}
+
+#[test]
+fn unknown_and_repeated_fields() {
+    check_view(
+        &format!("{TWO_FEATURES}\n    tll: 3d\n    zzz: 1\n    online: true\n    online: false"),
+        expect![[r#"
+            larder.yaml:18:5: a feature view has no field `tll`: did you mean `ttl`?
+            larder.yaml:19:5: a feature view has no field `zzz`; its fields are name, entities, source, push_source, ttl, online, offline, schedule, allowed_lateness, features, description, owner, tags
+            larder.yaml:21:5: `online` is there twice
+        "#]],
+    );
+    check(
+        "projekt: a\n",
+        expect![[r#"
+        larder.yaml:1:1: a definition file has no field `projekt`: did you mean `project`?
+    "#]],
+    );
+}
+
+#[test]
+fn missing_and_mistyped_fields() {
+    check(
+        "project: payments\nentities:\n  - join_keys: [{ type: string }]\n  - name: customer\nsources:\n  - name: s\n  - name: t\n    parquet: { path: x }\n  - name: u\n    push: {}\n    event_time: at\n  - name: p\n    postgres: { connection: w }\n    event_time: at\nfeature_views:\n  - name: v\n    source: t\n    online: maybe\n    description: 7\n    features: age\n",
+        expect![[r#"
+            larder.yaml:3:5: an entity needs the field `name`
+            larder.yaml:3:17: a join key needs the field `name`
+            larder.yaml:4:5: an entity needs the field `join_keys`
+            larder.yaml:6:5: a source has exactly one of `parquet`, `postgres` and `push: {}`
+            larder.yaml:7:5: a source that is read needs `event_time`, the column with the event time
+            larder.yaml:11:17: a push source has no `event_time`: times come with each event
+            larder.yaml:13:15: a PostgreSQL source has either `table` or `query`
+            larder.yaml:18:13: `true` or `false` is wanted here, not `maybe`
+            larder.yaml:19:18: text is wanted here, not the number 7: put it in quotes
+            larder.yaml:20:15: a list is wanted here, not `age`
+        "#]],
+    );
+}
+
+#[test]
+fn names_and_types() {
+    check_view(
+        "    features:
+      - { name: 9lives, type: int64 }
+      - { name: age, type: int }
+      - { name: income, type: float46 }
+      - { name: scores, type: list<list<int32>> }
+      - { name: __row, type: int64 }
+      - { name: twice, type: int64 }
+      - { name: twice, type: int64 }
+      - { name: customer_id, type: string }",
+        expect![[r#"
+            larder.yaml:16:17: `9lives` is not a name: a name is a letter or underscore, then letters, digits and underscores, at most 128 characters
+            larder.yaml:17:28: `int` is not a type: a type is one of bool, int32, int64, float32, float64, string, bytes, timestamp, or list<…> of one of them: did you mean `int32` or `int64`?
+            larder.yaml:18:31: `float46` is not a type: a type is one of bool, int32, int64, float32, float64, string, bytes, timestamp, or list<…> of one of them: did you mean `float64` or `float32`?
+            larder.yaml:19:31: `list<list<int32>>` is not a type: a type is one of bool, int32, int64, float32, float64, string, bytes, timestamp, or list<…> of one of them
+            larder.yaml:20:9: `__row`: names that start with two underscores are kept for Larder itself
+            larder.yaml:21:9: feature `twice` is there twice: give each a name of its own
+            larder.yaml:23:9: feature `customer_id` has the name of a join key of entity `customer`
+        "#]],
+    );
+}
+
+#[test]
+fn keys() {
+    check_more(
+        "---
+entities:
+  - name: floating
+    join_keys: [{ name: score, type: float64 }]
+  - name: listed
+    join_keys: [{ name: many, type: list<int64> }]
+  - name: keyless
+    join_keys: []
+  - name: doubled
+    join_keys: [{ name: a, type: int64 }, { name: a, type: string }]
+  - name: other_customer
+    join_keys: [{ name: customer_id, type: int64 }]
+feature_views:
+  - name: both
+    entities: [customer, other_customer, customer]
+    source: history
+    features: [{ name: x, type: int64 }]
+",
+        expect![[r#"
+            larder.yaml:21:38: `float64` cannot be a join key's type (equal floats are no ground to find a row by): use bool, int32, int64, string, bytes or timestamp
+            larder.yaml:23:37: `list<int64>` cannot be a join key's type (a join key is one value): use bool, int32, int64, string, bytes or timestamp
+            larder.yaml:25:16: an entity has at least one join key
+            larder.yaml:27:17: join key `a` is there twice: give each a name of its own
+            larder.yaml:32:15: join key `customer_id` is string in entity `customer` and int64 in entity `other_customer`: entities of one view agree on their join keys' types
+            larder.yaml:32:42: entity `customer` is there twice
+        "#]],
+    );
+}
+
+#[test]
+fn references() {
+    check(
+        "project: payments
+entities:
+  - { name: customer, join_keys: [{ name: customer_id, type: string }] }
+sources:
+  - { name: history, parquet: { path: x }, event_time: at }
+feature_views:
+  - name: profile
+    entities: [custmer]
+    source: histroy
+    push_source: history
+    features: [{ name: age, type: int64 }]
+on_demand_feature_views:
+  - name: computed
+    inputs: [profil, computed, profile, profile]
+    features: [{ name: x, type: int64, sql: age }]
+  - name: profile
+    features: [{ name: y, type: int64, sql: '1' }]
+feature_services:
+  - name: scoring
+    features:
+      - { view: profle }
+      - { view: profile, select: [aeg, age, age], join_keys: { customr_id: payer } }
+  - name: empty
+    features: []
+",
+        expect![[r#"
+            larder.yaml:8:16: there is no entity `custmer`: did you mean `customer`?
+            larder.yaml:9:13: there is no source `histroy`: did you mean `history`?
+            larder.yaml:10:18: `history` is not a push source: a push source is declared with `push: {}`
+            larder.yaml:14:14: there is no feature view `profil`: did you mean `profile`?
+            larder.yaml:14:22: `computed` is an on-demand feature view: inputs are feature views, whose rows are stored
+            larder.yaml:14:41: input `profile` is there twice
+            larder.yaml:16:5: `profile` is the name of a feature view too: views of both kinds share one space of names
+            larder.yaml:21:17: there is no view `profle`: did you mean `profile`?
+            larder.yaml:22:35: view `profile` has no feature `aeg`: did you mean `age`?
+            larder.yaml:22:45: feature `age` is there twice
+            larder.yaml:24:15: a feature service has at least one view
+        "#]],
+    );
+}
+
+#[test]
+fn declared_twice() {
+    check_more(
+        "---
+entities:
+  - name: customer
+    join_keys: [{ name: other, type: string }]
+---
+project: other
+feature_views:
+  - name: profile
+    source: nowhere
+    features: []
+",
+        expect![[r#"
+            larder.yaml:20:5: `entities.customer` is declared twice, first at larder.yaml:3:5: give each a name of its own
+            larder.yaml:23:10: this says project `other`, larder.yaml:1:10 says `payments`: a folder has one project
+            larder.yaml:25:5: `feature_views.profile` is declared twice, first at larder.yaml:12:5: give each a name of its own
+        "#]],
+    );
+}
+
+#[test]
+fn spans_and_schedules() {
+    for fields in [
+        "    ttl: 0d",
+        "    ttl: 90",
+        "    ttl: soon",
+        "    allowed_lateness: 1 hour",
+        "    schedule: { cron: '0 */6 * * *', time_zone: Europe/Berln }",
+        "    schedule: { cron: '61 * * * *' }",
+        "    schedule: { cron: '0 0 0 * * *' }",
+        "    schedule: { time_zone: UTC }",
+    ] {
+        let problems = read(&small(&format!("{fields}\n{TWO_FEATURES}"), "")).unwrap_err();
+        assert_eq!(problems.len(), 1, "{fields}: {}", lines(&problems));
+        assert_eq!(problems[0].location.as_ref().unwrap().line, 15, "{fields}: {}", lines(&problems));
+    }
+    check_view(
+        &format!(
+            "    ttl: 0d\n    allowed_lateness: 1 hour\n    schedule: {{ cron: '61 * * * *', time_zone: Europe/Berln }}\n{TWO_FEATURES}"
+        ),
+        expect![[r#"
+            larder.yaml:15:10: a ttl is above zero; `ttl: none` means no limit
+            larder.yaml:16:23: `1 hour` is not a span of time: write a whole number and s, m, h or d, e.g. 90d or 12h
+            larder.yaml:17:23: `61 * * * *` is not a cron expression (Component error: Number out of bounds.): write five fields, minute hour day-of-month month day-of-week, e.g. `0 */6 * * *`
+            larder.yaml:17:48: `Europe/Berln` is not an IANA time zone, e.g. Europe/Berlin or UTC: did you mean `Europe/Berlin` or `Europe/Dublin` or `Europe/Belgrade`?
+        "#]],
+    );
+    check_view(
+        &format!("    ttl: none\n{TWO_FEATURES}"),
+        expect![[r#"
+        valid
+    "#]],
+    );
+}
+
+#[test]
+fn push_sources_agree_on_columns() {
+    check_more(
+        "---
+feature_views:
+  - name: live
+    entities: [customer]
+    source: pushed
+    features: [{ name: balance, type: float64 }, { name: logins, column: n, type: int64 }]
+  - name: live_too
+    source: pushed
+    features:
+      - { name: balance, type: int64 }
+      - { name: n, type: int32 }
+      - { name: who, column: customer_id, type: string }
+  - name: twice_pushed
+    source: pushed
+    push_source: pushed
+    features: [{ name: z, type: int64 }]
+",
+        expect![[r#"
+            larder.yaml:27:9: column `balance` of push source `pushed` is int64 here and float64 in view `live`: views of one push source agree on its columns' types
+            larder.yaml:28:9: column `n` of push source `pushed` is int32 here and int64 in view `live`: views of one push source agree on its columns' types
+            larder.yaml:29:9: column `customer_id` of push source `pushed` is a feature here and a join key of view `live`: an event's column is one or the other
+            larder.yaml:31:13: `pushed` is a push source: `push_source` stands beside a batch source; a view that is only pushed names its push source under `source`
+        "#]],
+    );
+}
+
+#[test]
+fn expressions() {
+    check_more(
+        "---
+on_demand_feature_views:
+  - name: computed
+    inputs: [profile]
+    request: [{ name: amount, type: float64 }, { name: age, type: int64 }, { name: customer_id, type: string }]
+    features:
+      - { name: a, type: float64, sql: amount / incme }
+      - { name: b, type: int64, sql: 'income + 1' }
+      - { name: c, type: float64, sql: 'amount +' }
+      - { name: d, type: float64, sql: now() }
+      - { name: e, type: string, sql: income }
+      - { name: f, type: float64, sql: 'amount / income' }
+      - { name: g, type: float64 }
+",
+        expect![[r#"
+            larder.yaml:22:48: request data `age` has the name of a feature of its input `profile`
+            larder.yaml:22:76: request data `customer_id` has the name of a join key of entity `customer`
+            larder.yaml:30:9: an on-demand feature needs the field `sql`
+        "#]],
+    );
+    check_more(
+        "---
+on_demand_feature_views:
+  - name: computed
+    inputs: [profile]
+    request: [{ name: amount, type: float64 }]
+    features:
+      - { name: a, type: float64, sql: amount / incme }
+      - { name: b, type: int64, sql: 'income + 1' }
+      - { name: c, type: float64, sql: 'amount +' }
+      - { name: d, type: float64, sql: now() }
+      - { name: e, type: string, sql: income }
+      - { name: f, type: float64, sql: 'amount / income' }
+",
+        expect![[r#"
+            larder.yaml:24:40: line 1, column 10: `incme` is neither a feature of an input view nor request data: did you mean `income`?
+            larder.yaml:25:38: the expression gives float64, which does not widen to the declared int64: declare float64, or write CAST(… AS int64)
+            larder.yaml:26:40: not a SQL expression: Expected: an expression, found: EOF
+            larder.yaml:27:40: line 1, column 1: `now` reads a clock; the only clock is `request_time()`, the instant of the request
+            larder.yaml:28:39: the expression gives float64, which does not widen to the declared string: declare float64, or write CAST(… AS string)
+        "#]],
+    );
+}
+
+/// What could not be read is not called wrong once more by those who refer to it.
+#[test]
+fn a_broken_object_has_no_consequences() {
+    check(
+        &small(
+            "    features: [{ name: age, type: intt }, { type: int64 }]",
+            "on_demand_feature_views:
+  - name: computed
+    inputs: [profile]
+    features: [{ name: older, type: int64, sql: age + 1 }]
+feature_services:
+  - name: scoring
+    features: [{ view: profile, select: [age, other] }, { view: computed }]
+",
+        ),
+        expect![[r#"
+            larder.yaml:15:35: `intt` is not a type: a type is one of bool, int32, int64, float32, float64, string, bytes, timestamp, or list<…> of one of them: did you mean `int32` or `int64`?
+            larder.yaml:15:43: a feature needs the field `name`
+        "#]],
+    );
+}
+
+#[test]
+fn services() {
+    check_more(
+        "---
+entities:
+  - { name: merchant, join_keys: [{ name: merchant_id, type: int64 }] }
+feature_views:
+  - name: shop
+    entities: [merchant]
+    source: history
+    features: [{ name: age, type: int64 }]
+feature_services:
+  - name: twice
+    features: [{ view: profile, select: [age] }, { view: profile }]
+  - name: apart
+    features: [{ view: profile, select: [age] }, { view: profile, select: [income] }, { view: shop }]
+  - name: same_alias
+    features: [{ view: profile, as: p }, { view: shop, as: p }]
+  - name: alias_is_a_view
+    features: [{ view: profile }, { view: shop, as: profile }]
+  - name: view_is_an_alias
+    features: [{ view: shop, as: profile }, { view: profile }]
+  - name: columns_disagree
+    features: [{ view: profile, join_keys: { customer_id: who } }, { view: shop, join_keys: { merchant_id: who } }]
+  - name: odd
+    features: [{ view: profile, as: __p, select: [], join_keys: { 'not a name': x, customer_id: '1' } }]
+",
+        expect![[r#"
+            larder.yaml:28:50: `profile.age` is given by another use of the view: give one of them an alias with `as`, or select other features
+            larder.yaml:32:60: `p` is the alias of another use: give this use a name of its own
+            larder.yaml:34:53: `profile` is a view used without an alias: give this use a name of its own
+            larder.yaml:36:53: `profile` is the alias of another use: change that alias
+            larder.yaml:38:68: the request's column `who` would be int64 for view `shop` and string for view `profile`: map the join key of one to another column with `join_keys`
+            larder.yaml:40:37: `__p`: names that start with two underscores are kept for Larder itself
+            larder.yaml:40:50: selects nothing: leave `select` out for all features of the view
+            larder.yaml:40:81: `not a name` is not a name: a name is a letter or underscore, then letters, digits and underscores, at most 128 characters
+            larder.yaml:40:97: `1` is not a name: a name is a letter or underscore, then letters, digits and underscores, at most 128 characters
+        "#]],
+    );
+}
+
+#[test]
+fn renaming() {
+    check_view(
+        "    features:
+      - { name: a, type: int64, renamed_from: a }
+      - { name: b, type: int64, renamed_from: c }
+      - { name: d, type: int64, renamed_from: c }",
+        expect![[r#"
+            larder.yaml:16:47: feature `a` cannot be renamed from itself: name the old one
+            larder.yaml:18:47: feature `b` is renamed from `c` too: only one can be
+        "#]],
+    );
+}
+
+#[test]
+fn a_problem_in_a_folder_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("entities.yml", "project: payments\nentities:\n  - { name: c, join_keys: [{ name: id, type: int64 }] }\n");
+    write(
+        "views/a.yaml",
+        "sources: [{ name: s, parquet: { path: ../data/ }, event_time: at }]\nfeature_views:\n  - { name: v, entities: [c], source: s, features: [{ name: x, type: int64 }] }\n",
+    );
+    write(".hidden/b.yaml", "not: [read");
+    write("notes.txt", "not: [read");
+    let repository = larder_definitions::yaml::read_folder(folder.path()).unwrap();
+    assert_eq!(repository.objects.len(), 3);
+    let location = repository.locate("feature_views.v.features.x.description").unwrap();
+    assert!(location.file.ends_with("views/a.yaml") && location.line == 3, "{location}");
+    let data = folder.path().canonicalize().unwrap().join("data/").display().to_string();
+    let source = format!("{:?}", repository.objects[1]);
+    assert!(source.contains(&data), "{source}");
+
+    write("views/b.yaml", "project: other\nfeature_services:\n  - { name: s, features: [{ view: w }] }\n");
+    write("views/c.yaml", "a: \"\\xff");
+    std::fs::write(folder.path().join("views/d.yaml"), b"project: payments\nentities: \xff").unwrap();
+    let problems = larder_definitions::yaml::read_folder(folder.path()).unwrap_err();
+    let text = lines(&problems).replace(&format!("{}/", folder.path().display()), "");
+    expect![[r#"
+        views/b.yaml:1:10: this says project `other`, entities.yml:1:10 says `payments`: a folder has one project
+        views/b.yaml:3:35: there is no view `w`
+        views/c.yaml:1:4: is not YAML: unclosed quote
+        views/d.yaml:2:1: is not UTF-8 text
+    "#]]
+    .assert_eq(&text);
+    assert!(larder_definitions::yaml::read_folder(&folder.path().join("nowhere")).is_err());
+}
