@@ -1,1 +1,30 @@
-//! larder-service
+//! What every binary shares: configuration, telemetry, the gRPC server and its layers, the admin port, supervision of
+//! background tasks, and shutdown.
+//!
+//! It knows nothing of features, stores or definitions. Nothing is global but the log subscriber and the panic hook that
+//! [`telemetry::install`] sets: listeners, metrics, readiness and the shutdown signal are arguments, so that many
+//! services live in one process, and every test has its own.
+
+pub mod admin;
+pub mod authorize;
+pub mod call;
+pub mod config;
+pub mod host;
+pub mod listener;
+pub mod metrics;
+pub mod readiness;
+pub mod server;
+pub mod shutdown;
+pub mod tasks;
+pub mod telemetry;
+mod trace;
+
+pub use authorize::{Action, Resource, ResourceKind, authorize};
+pub use call::{CallContext, Caller, Deadline, PeerAddress, Principal};
+pub use host::Host;
+pub use listener::bind;
+pub use metrics::Metrics;
+pub use readiness::{Condition, Readiness};
+pub use server::{Endpoint, GrpcServer};
+pub use shutdown::Shutdown;
+pub use tasks::{OnFailure, TaskKind, Tasks};

@@ -1,0 +1,101 @@
+//! How many calls are in flight, and how many may be. Over the limit a call is refused at once; it never waits.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use larder_types::{Error, Result};
+use tokio::sync::Notify;
+
+use super::methods::Method;
+use crate::config::ServerConfig;
+
+/// The limits of one endpoint and what is in flight in it.
+#[derive(Debug)]
+pub(super) struct Limits {
+    calls: Counter,
+    streams: Counter,
+    /// Woken whenever nothing is in flight any more.
+    idle: Notify,
+}
+
+#[derive(Debug)]
+struct Counter {
+    now: AtomicUsize,
+    limit: usize,
+    key: &'static str,
+    noun: &'static str,
+}
+
+/// A call's place among those in flight, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    limits: Arc<Limits>,
+    is_stream: bool,
+}
+
+impl Limits {
+    pub(super) fn new(config: &ServerConfig) -> Self {
+        let calls = Counter::new(config.max_in_flight, "server.max_in_flight", "calls in flight");
+        let streams = Counter::new(config.max_streams, "server.max_streams", "open streams");
+        Self { calls, streams, idle: Notify::new() }
+    }
+
+    /// A place for a call of `method`: none for a probe, which is always let in.
+    pub(super) fn enter(self: &Arc<Self>, method: &Method) -> Result<Option<Place>> {
+        if method.is_probe {
+            return Ok(None);
+        }
+        let is_stream = method.is_stream();
+        self.counter(is_stream).enter()?;
+        Ok(Some(Place { limits: Arc::clone(self), is_stream }))
+    }
+
+    /// Waits until nothing is in flight.
+    pub(super) async fn drained(&self) {
+        loop {
+            let woken = self.idle.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            if self.is_idle() {
+                return;
+            }
+            woken.await;
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.calls.now.load(Ordering::Acquire) == 0 && self.streams.now.load(Ordering::Acquire) == 0
+    }
+
+    fn counter(&self, is_stream: bool) -> &Counter {
+        if is_stream { &self.streams } else { &self.calls }
+    }
+}
+
+impl Counter {
+    fn new(limit: usize, key: &'static str, noun: &'static str) -> Self {
+        Self { now: AtomicUsize::new(0), limit, key, noun }
+    }
+
+    fn enter(&self) -> Result<()> {
+        let Self { now, limit, key, noun } = self;
+        if now.fetch_add(1, Ordering::AcqRel) < *limit {
+            return Ok(());
+        }
+        now.fetch_sub(1, Ordering::AcqRel);
+        Err(Error::resource_exhausted(format!(
+            "the limit of {limit} {noun} ({key}) is reached: try again after a pause"
+        )))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let counter = self.limits.counter(self.is_stream);
+        if counter.now.fetch_sub(1, Ordering::AcqRel) == 1 && self.limits.is_idle() {
+            self.limits.idle.notify_waiters();
+        }
+    }
+}

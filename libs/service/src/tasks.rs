@@ -1,0 +1,180 @@
+//! Background tasks: each has a name and a declared answer to its failure. Nothing else is spawned.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use larder_types::{Error, Result};
+use tokio::time::Instant;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
+
+use crate::shutdown::Shutdown;
+
+/// What is done when a task fails or panics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Start it anew, after a pause that doubles up to half a minute.
+    Restart,
+    /// Stop the process: it is of no use without this task.
+    Stop,
+    /// Say so, and go on without it.
+    Log,
+}
+
+/// A kind of task. Each service lists its own as constants in one place, which then is the table of what runs in it and
+/// what happens when it fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskKind {
+    /// Its name in logs.
+    pub name: &'static str,
+    /// What is done when it fails.
+    pub on_failure: OnFailure,
+}
+
+impl TaskKind {
+    /// A kind of task.
+    pub const fn new(name: &'static str, on_failure: OnFailure) -> Self {
+        Self { name, on_failure }
+    }
+}
+
+/// The first pause before a restart, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+/// A task that ran this long is healthy: its next failure is a first one.
+const HEALTHY: Duration = Duration::from_secs(60);
+
+/// The background tasks of one process. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    shutdown: Shutdown,
+    running: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+    abort: CancellationToken,
+}
+
+impl Tasks {
+    /// None yet. A task that may not fail begins `shutdown` when it does.
+    pub fn new(shutdown: Shutdown) -> Self {
+        Self {
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            shutdown,
+            running: Arc::default(),
+            abort: CancellationToken::new(),
+        }
+    }
+
+    /// Starts a task. `start` makes its future, again for every restart, from the token that tells it to end; tasks are
+    /// told to end after calls have been drained. Ending with `Ok` is not a failure.
+    pub fn spawn<F>(&self, kind: TaskKind, mut start: impl FnMut(CancellationToken) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let tasks = self.clone();
+        let entry = Entry::new(kind.name, &self.running);
+        let span = tracing::info_span!("task", name = kind.name);
+        let supervised = async move {
+            let _entry = entry;
+            tokio::select! {
+                () = tasks.supervise(kind, &mut start) => {}
+                () = tasks.abort.cancelled() => tracing::warn!(task = kind.name, "aborted"),
+            }
+        };
+        self.tracker.spawn(supervised.instrument(span));
+    }
+
+    /// The names of what is running, with their number.
+    pub fn running(&self) -> Vec<(&'static str, usize)> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.iter().map(|(name, count)| (*name, *count)).collect()
+    }
+
+    /// Tells all to end, and waits for it at most `patience`; what is left then is aborted and named in the error.
+    pub async fn stop(&self, patience: Duration) -> Result<()> {
+        self.stop.cancel();
+        self.tracker.close();
+        if tokio::time::timeout(patience, self.tracker.wait()).await.is_ok() {
+            return Ok(());
+        }
+        let left: Vec<_> = self.running().into_iter().map(|(name, _)| name).collect();
+        self.abort.cancel();
+        self.tracker.wait().await;
+        Err(Error::deadline_exceeded(format!("background tasks did not end in time: {}", left.join(", "))))
+    }
+
+    async fn supervise<F>(&self, kind: TaskKind, start: &mut impl FnMut(CancellationToken) -> F)
+    where
+        F: Future<Output = Result<()>>,
+    {
+        let mut pause = PAUSES.0;
+        loop {
+            let started = Instant::now();
+            let Err(error) = run_once(start(self.stop.clone())).await else { return };
+            match kind.on_failure {
+                OnFailure::Log => {
+                    tracing::error!(task = kind.name, %error, "a background task failed");
+                    return;
+                }
+                OnFailure::Stop => {
+                    tracing::error!(task = kind.name, %error, "a task failed that the process cannot do without");
+                    self.shutdown.fail(error.context(format_args!("background task `{}`", kind.name)));
+                    return;
+                }
+                OnFailure::Restart if self.stop.is_cancelled() => return,
+                OnFailure::Restart => {
+                    pause = if started.elapsed() >= HEALTHY { PAUSES.0 } else { pause };
+                    tracing::warn!(task = kind.name, %error, ?pause, "a background task failed and is started anew");
+                    if self.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                        return;
+                    }
+                    pause = (pause * 2).min(PAUSES.1);
+                }
+            }
+        }
+    }
+}
+
+/// Runs a task to its end; a panic is a failure like any other.
+async fn run_once(task: impl Future<Output = Result<()>>) -> Result<()> {
+    let outcome = AssertUnwindSafe(task).catch_unwind().await;
+    outcome.unwrap_or_else(|panic| Err(Error::internal(format!("panicked: {}", panic_message(&*panic)))))
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+/// Counts a task as running while it lives.
+struct Entry {
+    name: &'static str,
+    running: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+}
+
+impl Entry {
+    fn new(name: &'static str, running: &Arc<Mutex<BTreeMap<&'static str, usize>>>) -> Self {
+        *running.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
+        Self { name, running: Arc::clone(running) }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = running.get_mut(self.name) {
+            *count -= 1;
+            if *count == 0 {
+                running.remove(self.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Layers, every problem at once, secrets, and what is documented.
+
+use expect_test::{Expect, expect};
+use larder_service::config::{Config, Layers, Loaded, Problems, Secret, ServerConfig, TelemetryConfig};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default)]
+struct Sample {
+    server: ServerConfig,
+    telemetry: TelemetryConfig,
+    store: Store,
+    roots: Vec<String>,
+    password: Option<Secret>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Store {
+    Folder { path: String },
+    Redis { url: String, pool_size: u16 },
+}
+
+impl Default for Sample {
+    fn default() -> Self {
+        Self {
+            server: ServerConfig::on_port(6567),
+            telemetry: TelemetryConfig::default(),
+            store: Store::Folder { path: ".larder".to_owned() },
+            roots: Vec::new(),
+            password: None,
+        }
+    }
+}
+
+impl Config for Sample {
+    fn check(&self, problems: &mut Problems) {
+        problems.section("server", |problems| self.server.check(problems));
+        problems.section("telemetry", |problems| self.telemetry.check(problems));
+    }
+}
+
+fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn load(yaml: &str, environment: &[(&str, &str)]) -> Result<Loaded<Sample>, larder_types::Error> {
+    Layers::new().yaml("larder.yaml", yaml).environment(variables(environment)).load()
+}
+
+fn check_problems(yaml: &str, environment: &[(&str, &str)], expected: Expect) {
+    expected.assert_eq(load(yaml, environment).unwrap_err().message());
+}
+
+#[test]
+fn later_layers_win_and_each_value_says_where_it_came_from() {
+    let yaml = "
+server:
+  max_in_flight: 7
+  default_deadline: 2s
+store:
+  redis: { url: 'redis://a', pool_size: 2 }
+password: hunter2
+";
+    let environment =
+        [("LARDER__SERVER__DEFAULT_DEADLINE", "3s"), ("LARDER__ROOTS", "/data, s3://bucket"), ("HOME", "/")];
+    let loaded: Loaded<Sample> = Layers::new()
+        .yaml("larder.yaml", yaml)
+        .environment(variables(&environment))
+        .flag("--listen", "server.listen", "127.0.0.1:0")
+        .load()
+        .unwrap();
+    expect![[r#"
+        password: "****"  # larder.yaml:7:11
+        roots: ["/data","s3://bucket"]  # LARDER__ROOTS
+        server:
+          admin_listen: "127.0.0.1:7567"  # default
+          default_deadline: "3s"  # LARDER__SERVER__DEFAULT_DEADLINE
+          drain_timeout: "20s"  # default
+          keepalive_interval: "20s"  # default
+          keepalive_timeout: "10s"  # default
+          listen: "127.0.0.1:0"  # --listen
+          max_deadline: "1m"  # default
+          max_in_flight: 7  # larder.yaml:3:18
+          max_request_bytes: "16MiB"  # default
+          max_streams: 1024  # default
+          stop_delay: "0s"  # default
+          stream_idle_limit: "10m"  # default
+        store:
+          redis:
+            pool_size: 2  # larder.yaml:6:41
+            url: "redis://a"  # larder.yaml:6:17
+        telemetry:
+          log_filter: "info"  # default
+          log_format: "text"  # default
+    "#]]
+    .assert_eq(&loaded.print().unwrap());
+    assert_eq!(loaded.config.password.unwrap().reveal(), "hunter2");
+    let again: Loaded<Sample> = Layers::new().load().unwrap();
+    let printed: Loaded<Sample> = Layers::new().yaml("printed", &again.print().unwrap()).load().unwrap();
+    assert_eq!(printed.config.server, again.config.server);
+}
+
+#[test]
+fn every_problem_is_reported_at_once() {
+    let yaml = "
+server:
+  listen: everywhere
+  max_in_flight: lots
+  max_streams: 0
+  max_requst_bytes: 1MiB
+  default_deadline: 2h
+  keepalive_timeout: 3 days
+roots: [/data, 7]
+store: { reddis: {} }
+pasword: hunter2
+";
+    let environment = [("LARDER__SERVER__LISTEN_ON", "1"), ("LARDER__TELEMETRY__LOG_FORMAT", "xml")];
+    check_problems(
+        yaml,
+        &environment,
+        expect![[r#"
+        the configuration has 11 problems:
+          pasword (larder.yaml:11:10): there is no key `pasword`: did you mean password?
+          roots[1] (larder.yaml:9:16): must be text, not a whole number: put it in quotes
+          server.default_deadline (larder.yaml:7:21): must not be above max_deadline, which is 1m
+          server.keepalive_timeout (larder.yaml:8:22): `3 days` is not a span of time: write a whole number and ms, s, m, h or d, e.g. 500ms or 5s
+          server.listen (larder.yaml:3:11): `everywhere` is not an address and a port: write them like 127.0.0.1:6567 or [::]:6567
+          server.listen_on (LARDER__SERVER__LISTEN_ON): there is no key `listen_on`: did you mean listen?
+          server.max_in_flight (larder.yaml:4:18): `lots` is not a whole number
+          server.max_requst_bytes (larder.yaml:6:21): there is no key `max_requst_bytes`: did you mean max_request_bytes or max_streams?
+          server.max_streams (larder.yaml:5:16): must be above zero
+          store (larder.yaml:10:8): `reddis` is not one of folder, redis
+          telemetry.log_format (LARDER__TELEMETRY__LOG_FORMAT): `xml` is not one of text, json"#]],
+    );
+}
+
+#[test]
+fn a_choice_is_one_of_its_names_with_the_keys_that_it_needs() {
+    check_problems(
+        "store: { redis: { url: x, pool_size: 70000 } }",
+        &[],
+        expect![[r#"
+        the configuration has 1 problem:
+          store.redis.pool_size (larder.yaml:1:38): invalid value: integer `70000`, expected u16"#]],
+    );
+    check_problems(
+        "store: { redis: { url: x } }",
+        &[],
+        expect![[r#"
+        the configuration has 1 problem:
+          store.redis (larder.yaml:1:17): the key `pool_size` is needed here"#]],
+    );
+    check_problems(
+        "store: { redis: { url: x, pool_size: 1 }, folder: { path: x } }",
+        &[],
+        expect![[r#"
+            the configuration has 1 problem:
+              store (larder.yaml:1:8): choose one of folder, redis, and no more"#]],
+    );
+    check_problems(
+        "store: folder",
+        &[],
+        expect![[r#"
+        the configuration has 1 problem:
+          store (larder.yaml:1:8): this choice needs keys of its own under its name"#]],
+    );
+}
+
+#[test]
+fn what_is_no_table_of_keys_is_refused_with_the_file() {
+    check_problems(
+        "[1, 2]",
+        &[],
+        expect![[r#"
+        the configuration has 1 problem:
+          larder.yaml: must be a table of keys at the top, not a list"#]],
+    );
+    check_problems(
+        "server: [",
+        &[],
+        expect![[r#"
+            the configuration has 1 problem:
+              larder.yaml: unclosed bracket '[' at line 1, column 9"#]],
+    );
+    check_problems(
+        "server: 7",
+        &[],
+        expect![[r#"
+        the configuration has 1 problem:
+          server (larder.yaml:1:9): must be a table of keys, not a whole number"#]],
+    );
+    let error = Layers::new().file(std::path::Path::new("/no/such/larder.yaml")).load::<Sample>().unwrap_err();
+    expect![[r#"
+        the configuration has 1 problem:
+          /no/such/larder.yaml: cannot be read: No such file or directory (os error 2)"#]]
+    .assert_eq(error.message());
+    assert!(load("", &[]).is_ok(), "an empty file changes nothing");
+}
+
+#[test]
+fn a_secret_is_not_in_the_error_about_it() {
+    check_problems(
+        "password: 4711",
+        &[],
+        expect![[r#"
+        the configuration has 1 problem:
+          password (larder.yaml:1:11): this secret is not what it must be (text: put it in quotes)"#]],
+    );
+}
+
+#[test]
+fn the_documentation_has_every_key_of_the_shared_sections_with_its_default() {
+    let docs = include_str!("../../../../docs/configuration.md");
+    let defaults = serde_json::to_value(Sample::default()).unwrap();
+    for section in ["server", "telemetry"] {
+        for (key, value) in defaults[section].as_object().unwrap() {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let is_address = key.ends_with("listen");
+            let row = if is_address { format!("| `{key}` | ") } else { format!("| `{key}` | `{value}` | ") };
+            assert!(docs.contains(&row), "docs/configuration.md lacks the row `{row}` of section {section}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! One trace through every service: spans are exported into memory.
+
+use std::sync::{Arc, Mutex};
+
+use larder_contracts::serving::v1::serving_service_client::ServingServiceClient;
+use larder_service::{
+    config::{LogFormat, TelemetryConfig},
+    telemetry,
+};
+use opentelemetry_sdk::{
+    error::OTelSdkResult,
+    trace::{SdkTracerProvider, SpanData, SpanExporter},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, transport::Channel};
+use tracing::{Instrument, instrument::WithSubscriber};
+
+use crate::fake::{World, ask};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "b7ad6b7169203331";
+
+#[derive(Debug, Clone, Default)]
+struct Memory(Arc<Mutex<Vec<SpanData>>>);
+
+impl SpanExporter for Memory {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.0.lock().unwrap().extend(batch);
+        Ok(())
+    }
+}
+
+impl Memory {
+    fn provider(&self) -> SdkTracerProvider {
+        SdkTracerProvider::builder().with_simple_exporter(self.clone()).build()
+    }
+
+    fn spans(&self) -> Vec<SpanData> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+fn config(log_format: LogFormat) -> TelemetryConfig {
+    TelemetryConfig { log_format, log_filter: "info,larder_service=debug".to_owned() }
+}
+
+fn traced_request() -> Request<larder_contracts::serving::v1::GetOnlineFeaturesRequest> {
+    let mut request = Request::new(ask("answer"));
+    request.metadata_mut().insert("traceparent", format!("00-{TRACE}-{PARENT}-01").parse().unwrap());
+    request
+}
+
+/// The span of the one call, which must be part of the caller's trace.
+fn assert_child_of_the_caller(memory: &Memory) {
+    let spans = memory.spans();
+    let [span] = spans.as_slice() else { panic!("{spans:?}") };
+    assert_eq!(span.name, "/larder.serving.v1.ServingService/GetOnlineFeatures");
+    assert_eq!(span.span_context.trace_id().to_string(), TRACE);
+    assert_eq!(span.parent_span_id.to_string(), PARENT);
+}
+
+#[tokio::test]
+async fn traceparent_is_the_spans_parent_in_process() {
+    let memory = Memory::default();
+    let subscriber = telemetry::subscriber(&config(LogFormat::Text), &memory.provider(), std::io::sink).unwrap();
+    let world = World::new();
+    let call = async { world.client().get_online_features(traced_request()).await.unwrap() };
+    call.with_subscriber(subscriber).await;
+    assert_child_of_the_caller(&memory);
+}
+
+#[test]
+fn traceparent_is_the_spans_parent_over_the_network() {
+    let memory = Memory::default();
+    let subscriber = telemetry::subscriber(&config(LogFormat::Text), &memory.provider(), std::io::sink).unwrap();
+    // The server's own tasks see the subscriber too, since all of them run on this thread.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tracing::subscriber::with_default(subscriber, || {
+        runtime.block_on(async {
+            let world = World::new();
+            let listener = larder_test_kit::listener().await;
+            let address = listener.local_addr().unwrap();
+            let endpoint = world.endpoint();
+            let server = tokio::spawn(endpoint.clone().serve(listener, CancellationToken::new()));
+            let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+            ServingServiceClient::new(channel).get_online_features(traced_request()).await.unwrap();
+            endpoint.drained().await;
+            server.abort();
+        });
+    });
+    drop(runtime);
+    assert_child_of_the_caller(&memory);
+}
+
+#[tokio::test]
+async fn in_process_a_call_belongs_to_the_span_that_it_is_made_in() {
+    let memory = Memory::default();
+    let subscriber = telemetry::subscriber(&config(LogFormat::Text), &memory.provider(), std::io::sink).unwrap();
+    let world = World::new();
+    let calls = async {
+        let mut client = world.client();
+        let calling = async { client.get_online_features(ask("answer")).await.unwrap() };
+        calling.instrument(tracing::info_span!("caller")).await;
+    };
+    calls.with_subscriber(subscriber).await;
+    let spans = memory.spans();
+    let span = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
+    let (caller, call) = (span("caller"), span("/larder.serving.v1.ServingService/GetOnlineFeatures"));
+    assert_eq!(call.span_context.trace_id(), caller.span_context.trace_id());
+    assert_eq!(call.parent_span_id, caller.span_context.span_id());
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_log_line_in_json_has_the_trace_id_even_when_nothing_is_exported() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber =
+        telemetry::subscriber(&config(LogFormat::Json), &telemetry::without_export(), move || writer.clone()).unwrap();
+    let world = World::new();
+    let call = async {
+        let mut request = traced_request();
+        *request.get_mut() = ask("fail");
+        world.client().get_online_features(request).await.unwrap_err()
+    };
+    call.with_subscriber(subscriber).await;
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!(line["trace_id"], TRACE, "{line}");
+    assert_eq!(line["level"], "DEBUG");
+    assert_eq!(line["code"], "NOT_FOUND");
+    assert_eq!(line["spans"], serde_json::json!(["call"]));
+}
