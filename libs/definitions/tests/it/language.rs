@@ -4,11 +4,12 @@ use std::path::Path;
 
 use expect_test::{expect, expect_file};
 use larder_definitions::{
-    Object,
+    Catalog, ChangeSet, Object, apply,
     yaml::{json_schema, read_folder},
 };
+use proptest::prelude::*;
 
-use crate::projects::{SAMPLE, lines, objects, read, small};
+use crate::projects::{SAMPLE, empty, lines, meta, objects, read, small};
 
 #[test]
 fn the_sample_is_read_completely() {
@@ -144,4 +145,50 @@ fn objects_survive_json() {
     }
     let unknown = r#"{"source":{"name":"s","parquet":{"path":"x","event_time":"t"},"colour":"red"}}"#;
     assert!(serde_json::from_str::<Object>(unknown).is_err());
+}
+
+/// One damage to a text: a line left out, doubled, or with a word replaced; or any character put anywhere.
+fn damage(text: &str, kind: u8, at: prop::sample::Index, word: &str, noise: char) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let line = at.index(lines.len());
+    match kind {
+        0 => drop(lines.remove(line)),
+        1 => lines.insert(line, lines[line].clone()),
+        2 => {
+            let words: Vec<&str> = lines[line].split_inclusive([' ', ',', ':']).collect();
+            let old = words.get(at.index(words.len().max(1))).copied().unwrap_or_default().to_owned();
+            lines[line] = lines[line].replacen(&old, &format!("{word} "), 1);
+        }
+        _ => {
+            let end = at.index(lines[line].chars().count() + 1);
+            let place = lines[line].char_indices().nth(end).map_or(lines[line].len(), |(place, _)| place);
+            lines[line].insert(place, noise);
+        }
+    }
+    lines.join("\n")
+}
+
+proptest! {
+    /// A damaged file is read, or has problems; what is called valid can be applied.
+    #[test]
+    fn a_damaged_file_has_problems_or_can_be_applied(
+        damages in prop::collection::vec((0..4_u8, any::<prop::sample::Index>(), 0..12_usize, any::<char>()), 1..4),
+    ) {
+        const WORDS: [&str; 12] = [
+            "float64", "customer", "customer_features", "[]", "{}", "null", "0d", "none", "pair", "age", "name:", "-",
+        ];
+        let text = damages.into_iter().fold(SAMPLE.to_owned(), |text, (kind, at, word, noise)| {
+            damage(&text, kind, at, WORDS[word], noise)
+        });
+        match read(&text) {
+            Ok(repository) => {
+                let state = empty();
+                let change = ChangeSet::whole(&state, "test", repository.into_objects());
+                if let Some((_, after)) = apply(&state, &change, meta(&state)).unwrap() {
+                    Catalog::build(&after).unwrap();
+                }
+            }
+            Err(problems) => prop_assert!(!problems.is_empty()),
+        }
+    }
 }
