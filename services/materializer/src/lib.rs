@@ -1,1 +1,123 @@
-//! larder-materializer
+//! The materializer service: history to the online store, training sets, and the push log rewritten. It keeps no metadata
+//! of its own: runs are the registry's, and it scales by adding replicas.
+//!
+//! What is asked for becomes runs ([`app`]); [`worker`] takes and works on them by a plan made in [`mod@plan`], moving rows
+//! in [`load`] through [`latest`]; [`schedule`] says what is due; [`training`] builds training sets; [`grpc`] is the wire.
+
+pub mod app;
+pub mod config;
+pub mod grpc;
+pub mod latest;
+pub mod load;
+pub mod plan;
+pub mod schedule;
+pub mod training;
+pub mod worker;
+
+use std::{sync::Arc, time::Duration};
+
+use larder_client::{CatalogWatchOptions, Projects, RegistryClient, RunsClient, Spawn, Transport};
+use larder_contracts::materializer::v1::materializer_service_server::MaterializerServiceServer;
+use larder_definitions::Catalog;
+use larder_offline_store::{
+    history::HistorySource,
+    training::{TrainingOptions, TrainingSets},
+};
+use larder_online_store::OnlineStore;
+use larder_push_log::Compactor;
+use larder_service::{
+    server::{Endpoint, GrpcServer, Surroundings, TRANSPORT_MESSAGE_LIMIT},
+    tasks::{OnFailure, TaskKind, Tasks},
+};
+use larder_types::{Clock, Result};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::{
+    app::Materializer, config::Config, grpc::MaterializerGrpc, load::Loader, training::Training, worker::Worker,
+};
+
+/// What the service works with.
+pub struct Deps {
+    /// Where rows go.
+    pub store: Arc<dyn OnlineStore>,
+    /// Where history is.
+    pub history: HistorySource,
+    /// Rewrites the push log.
+    pub compactor: Compactor,
+    /// The way to the registry.
+    pub registry: Transport,
+    /// Tells what is the future and when schedules are due.
+    pub clock: Arc<dyn Clock>,
+    /// Keeps projects up to date.
+    pub spawn: Spawn,
+    /// Works in the background.
+    pub tasks: Tasks,
+    /// Metrics, readiness, shutdown.
+    pub surroundings: Surroundings,
+}
+
+/// How often the registry says that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// What runs in the background, and what happens when it fails.
+const WORK: TaskKind = TaskKind::new("materializations", OnFailure::Restart);
+const COMPACT: TaskKind = TaskKind::new("push log rewriting", OnFailure::Restart);
+
+/// Works on runs, and answers calls.
+pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
+    let options = CatalogWatchOptions { heartbeat: HEARTBEAT, state_folder: None };
+    let projects =
+        Projects::new(deps.registry.clone(), options, deps.spawn, |catalog, _: Option<&Arc<Catalog>>| catalog);
+    let runs = RunsClient::new(deps.registry.clone());
+    let holder = format!("materializer-{}", Uuid::now_v7());
+    let spill_folder = config.spill_folder.clone().unwrap_or_else(std::env::temp_dir);
+    let training_options = TrainingOptions {
+        memory_limit: config.training_memory.bytes(),
+        spill_folder: Some(spill_folder.clone()),
+        ..TrainingOptions::default()
+    };
+    let materializer = Arc::new(Materializer {
+        worker: Worker {
+            holder: holder.clone(),
+            registry: RegistryClient::new(deps.registry),
+            runs: runs.clone(),
+            projects: projects.clone(),
+            loader: Loader {
+                history: deps.history.clone(),
+                store: deps.store,
+                clock: Arc::clone(&deps.clock),
+                memory: config.materialization_memory.bytes(),
+                spill_folder,
+            },
+            clock: Arc::clone(&deps.clock),
+            key_prefix: config.key_prefix.clone(),
+            expiry_grace: *config.expiry_grace,
+        },
+        training: Training {
+            holder,
+            runs: runs.clone(),
+            projects: projects.clone(),
+            sets: TrainingSets::new(deps.history, training_options),
+            clock: Arc::clone(&deps.clock),
+        },
+        runs,
+        projects,
+        compactor: deps.compactor,
+        clock: deps.clock,
+        work_there: Notify::new(),
+    });
+    let (working, compacting) = (Arc::clone(&materializer), Arc::clone(&materializer));
+    deps.tasks.spawn(WORK, move |stop| {
+        let materializer = Arc::clone(&working);
+        async move { materializer.run(&stop).await }
+    });
+    deps.tasks.spawn(COMPACT, move |stop| {
+        let materializer = Arc::clone(&compacting);
+        async move { materializer.compact(&stop).await }
+    });
+    let service = MaterializerServiceServer::new(MaterializerGrpc(materializer));
+    let service =
+        service.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT).max_encoding_message_size(TRANSPORT_MESSAGE_LIMIT);
+    GrpcServer::new(&config.server, deps.surroundings).add(service).build()
+}

@@ -1,0 +1,160 @@
+//! The materializer: creates runs for who asks, works on them, keeps schedules and the push log.
+
+use std::{sync::Arc, time::Duration};
+
+use larder_client::{Projects, RunFilter, RunsClient};
+use larder_definitions::{
+    Catalog, ResolvedView,
+    run::{MaterializeRequest, Run, RunRequest, RunState, Scope},
+    schedule::scheduled_run_id,
+};
+use larder_push_log::Compactor;
+use larder_types::{Clock, Error, Name, Result, Revision, Timestamp};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{schedule::due, training::Training, worker::Worker};
+
+/// How often is looked for runs that nobody works on, and for ticks of schedules.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the push log is rewritten.
+const COMPACT_EVERY: Duration = Duration::from_secs(60);
+
+/// The materializer.
+pub struct Materializer {
+    /// Works on runs.
+    pub worker: Worker,
+    /// Builds training sets.
+    pub training: Training,
+    /// The way to runs.
+    pub runs: RunsClient,
+    /// The newest catalogs.
+    pub projects: Projects<Arc<Catalog>>,
+    /// Rewrites the push log.
+    pub compactor: Compactor,
+    /// Tells when schedules are due.
+    pub clock: Arc<dyn Clock>,
+    /// Told when there is a new run.
+    pub work_there: Notify,
+}
+
+/// What is to be materialized.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The project.
+    pub project: String,
+    /// The views; none: all that are served.
+    pub views: Vec<String>,
+    /// How much of each.
+    pub scope: Scope,
+    /// The instant of the schedule that asks.
+    pub tick: Option<Timestamp>,
+    /// The least revision to work by.
+    pub min_revision: Revision,
+}
+
+impl Materializer {
+    /// Creates a run for each view. Answers before they are worked on.
+    pub async fn materialize(&self, request: Request, patience: Duration) -> Result<Vec<Run>> {
+        if let Scope::Range { start, end } = request.scope
+            && start >= end
+        {
+            return Err(Error::invalid_field("range", format!("is empty: {start} is not before {end}")));
+        }
+        let catalog = self.projects.get(&request.project, request.min_revision, patience).await?;
+        let views = chosen(&catalog, &request.views)?;
+        let mut runs = Vec::with_capacity(views.len());
+        for view in views {
+            runs.push(self.create(&catalog.project, view, request.scope, request.tick).await?);
+        }
+        self.work_there.notify_one();
+        Ok(runs)
+    }
+
+    async fn create(&self, project: &Name, view: &ResolvedView, scope: Scope, tick: Option<Timestamp>) -> Result<Run> {
+        let id = tick.map(|tick| scheduled_run_id(view.name(), tick)).unwrap_or_default();
+        let request = RunRequest::Materialize(MaterializeRequest { view: view.name().clone(), scope, tick });
+        Ok(self.runs.create(project, &id, &request).await?.0)
+    }
+
+    /// Works on runs that nobody works on, and creates those that are due, until `stop`.
+    pub async fn run(&self, stop: &CancellationToken) -> Result<()> {
+        while !stop.is_cancelled() {
+            for project in self.projects.follow_all().await? {
+                self.tick(&project).await?;
+                for run in self.open_runs(&project).await? {
+                    self.worker.work(&project, &run.id, stop).await?;
+                    if stop.is_cancelled() {
+                        return Ok(());
+                    }
+                }
+            }
+            tokio::select! {
+                () = self.work_there.notified() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Materializations that have not ended, oldest first. Whether somebody works on one, the registry says when it is asked
+    /// for the lease.
+    async fn open_runs(&self, project: &Name) -> Result<Vec<Run>> {
+        let states = vec![RunState::Pending, RunState::Running];
+        let mut open = self.runs.list(project, &RunFilter { states, ..RunFilter::default() }).await?.runs;
+        open.retain(|run| matches!(run.request, RunRequest::Materialize(_)));
+        open.sort_by_key(|run| run.created_at);
+        Ok(open)
+    }
+
+    /// Creates the runs that schedules ask for.
+    async fn tick(&self, project: &Name) -> Result<()> {
+        let Ok(catalog) = self.projects.get(project.as_str(), Revision(0), LOOK_EVERY).await else { return Ok(()) };
+        let scheduled = catalog.feature_views.values().filter(|view| view.definition.schedule.is_some());
+        for view in scheduled {
+            let filter = RunFilter { view: Some(view.name().clone()), ..RunFilter::default() };
+            let runs = self.runs.list(project, &filter).await?.runs;
+            if let Some(tick) = due(view, catalog.created_at, &runs, self.clock.now())? {
+                self.create(project, view, Scope::Incremental, Some(tick)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rewrites the push log of every push source, until `stop`.
+    pub async fn compact(&self, stop: &CancellationToken) -> Result<()> {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(COMPACT_EVERY) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+            for (project, _) in self.projects.followed() {
+                let catalog = self.projects.get(project.as_str(), Revision(0), LOOK_EVERY).await?;
+                for source in catalog.sources.values() {
+                    let Some(schema) = &source.push_schema else { continue };
+                    let keys: Vec<Name> = schema.keys.iter().map(|key| key.name.clone()).collect();
+                    let name = &source.definition.name;
+                    self.compactor.compact(&project, name, &keys).await?;
+                    self.compactor.sweep(&project, name).await?;
+                }
+            }
+        }
+    }
+}
+
+fn chosen<'a>(catalog: &'a Catalog, names: &[String]) -> Result<Vec<&'a Arc<ResolvedView>>> {
+    if names.is_empty() {
+        let served: Vec<_> = catalog.feature_views.values().filter(|view| view.definition.online).collect();
+        return Ok(served);
+    }
+    let view = |name: &String| {
+        let view = catalog.feature_view(name)?;
+        if !view.definition.online {
+            return Err(Error::failed_precondition(format!("view {name} is not served (`online: false`)")));
+        }
+        Ok(view)
+    };
+    names.iter().map(view).collect()
+}

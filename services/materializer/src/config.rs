@@ -1,0 +1,51 @@
+//! What can be set of the materializer.
+
+use std::path::PathBuf;
+
+use larder_definitions::view_rows::DEFAULT_EXPIRY_GRACE;
+use larder_service::config::{ByteSize, Problems, ServerConfig, Span};
+use serde::{Deserialize, Serialize};
+
+/// `materializer`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Where it listens and what it takes.
+    pub server: ServerConfig,
+    /// The folders and URLs under which sources, spines and training sets may lie.
+    pub roots: Vec<String>,
+    /// How many bytes of rows a materialization holds in memory; the rest goes to disk.
+    pub materialization_memory: ByteSize,
+    /// How many bytes the joins of a training set hold in memory; the rest goes to disk.
+    pub training_memory: ByteSize,
+    /// Where what does not fit in memory goes; none: the system's folder for temporary files.
+    pub spill_folder: Option<PathBuf>,
+    /// How long a row that has grown too old stays in the online store.
+    pub expiry_grace: Span,
+    /// Stands in front of every key of the online store.
+    pub key_prefix: Option<String>,
+}
+
+impl Config {
+    /// Checks the ranges.
+    pub fn check(&self, problems: &mut Problems) {
+        problems.section("server", |problems| self.server.check(problems));
+        problems.require(!self.roots.is_empty(), "roots", "name at least one folder or URL");
+        problems.require(self.training_memory.bytes() > 0, "training_memory", "must be above zero");
+        problems.require(self.materialization_memory.bytes() > 0, "materialization_memory", "must be above zero");
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: ServerConfig::on_port(6572),
+            roots: vec![".".to_owned()],
+            materialization_memory: ByteSize::mebibytes(256),
+            training_memory: ByteSize::mebibytes(1024),
+            spill_folder: None,
+            expiry_grace: Span(DEFAULT_EXPIRY_GRACE),
+            key_prefix: None,
+        }
+    }
+}

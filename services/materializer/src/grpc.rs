@@ -1,0 +1,279 @@
+//! The wire: convert, call, convert back.
+
+use std::{pin::Pin, sync::Arc};
+
+use async_stream::try_stream;
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt};
+use larder_client::RunFilter;
+use larder_contracts::{
+    Path, Wire,
+    ipc::{IpcDecoder, IpcEncoder},
+    materializer::v1::{
+        self as api, get_historical_features_request::Part as RequestPart,
+        get_historical_features_response::Part as ResponsePart, materializer_service_server::MaterializerService,
+        training_set_specification::Features,
+    },
+    registry::v1 as registry,
+    runs::range_from_wire,
+    status::{from_status, to_status},
+};
+use larder_definitions::{
+    run::{RunState, Scope},
+    selection::Asked,
+};
+use larder_offline_store::training::Spine;
+use larder_service::{
+    authorize::{Action, Resource, ResourceKind, authorize},
+    call::CallContext,
+};
+use larder_types::{Error, FeatureReference, Result, Revision, Timestamp};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    app::{self, Materializer},
+    training::{self, Event},
+};
+
+/// [`Materializer`] as a gRPC service.
+#[derive(Clone)]
+pub struct MaterializerGrpc(pub Arc<Materializer>);
+
+type AnswerStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl MaterializerService for MaterializerGrpc {
+    async fn materialize(
+        &self,
+        request: Request<api::MaterializeRequest>,
+    ) -> Result<Response<api::MaterializeResponse>, Status> {
+        answer(request, async |call, api::MaterializeRequest { project, views, range, min_revision }| {
+            let scope = match range {
+                None => Scope::Full,
+                Some(range) => {
+                    let (start, end) = range_from_wire(range, &Path::ROOT.field("range"))?;
+                    Scope::Range { start, end }
+                }
+            };
+            let request = app::Request { project, views, scope, tick: None, min_revision: Revision(min_revision) };
+            Ok(api::MaterializeResponse { runs: self.materialize_views(&call, request).await? })
+        })
+        .await
+    }
+
+    async fn materialize_incremental(
+        &self,
+        request: Request<api::MaterializeIncrementalRequest>,
+    ) -> Result<Response<api::MaterializeIncrementalResponse>, Status> {
+        answer(request, async |call, message| {
+            let api::MaterializeIncrementalRequest { project, views, min_revision, scheduled_at } = message;
+            let tick = scheduled_at.map(Timestamp::from_micros);
+            let min_revision = Revision(min_revision);
+            let request = app::Request { project, views, scope: Scope::Incremental, tick, min_revision };
+            Ok(api::MaterializeIncrementalResponse { runs: self.materialize_views(&call, request).await? })
+        })
+        .await
+    }
+
+    async fn get_run(&self, request: Request<api::GetRunRequest>) -> Result<Response<api::GetRunResponse>, Status> {
+        answer(request, async |call, api::GetRunRequest { project, run_id }| {
+            let name = Path::ROOT.name("project", &project)?;
+            allow_run(&call, Action::ReadRuns, &project, &run_id)?;
+            let run = self.0.runs.get(&name, &run_id).await?;
+            Ok(api::GetRunResponse { run: Some(run.to_wire()) })
+        })
+        .await
+    }
+
+    async fn list_runs(
+        &self,
+        request: Request<api::ListRunsRequest>,
+    ) -> Result<Response<api::ListRunsResponse>, Status> {
+        answer(request, async |call, api::ListRunsRequest { project, view, states, page_size, page_token }| {
+            let name = Path::ROOT.name("project", &project)?;
+            authorize(&call.caller, Action::ReadRuns, &[Resource::project(&project)])?;
+            let at = Path::ROOT.field("states");
+            let states = states.into_iter().map(|state| RunState::from_wire(state, &at)).collect::<Result<_>>()?;
+            let view = Path::ROOT.optional_name("view", &view)?;
+            let page = self.0.runs.list(&name, &RunFilter { view, states, page_size, page_token }).await?;
+            Ok(api::ListRunsResponse {
+                runs: page.runs.iter().map(Wire::to_wire).collect(),
+                next_page_token: page.next_page_token.unwrap_or_default(),
+            })
+        })
+        .await
+    }
+
+    type WatchRunStream = AnswerStream<api::WatchRunResponse>;
+
+    async fn watch_run(
+        &self,
+        request: Request<api::WatchRunRequest>,
+    ) -> Result<Response<Self::WatchRunStream>, Status> {
+        answer(request, async |call, api::WatchRunRequest { project, run_id }| {
+            let name = Path::ROOT.name("project", &project)?;
+            allow_run(&call, Action::ReadRuns, &project, &run_id)?;
+            let runs = self.0.runs.watch(&name, &run_id).await?;
+            let answers = runs
+                .map_ok(|run| api::WatchRunResponse { run: Some(run.to_wire()) })
+                .map_err(|error| to_status(&error));
+            Ok(Box::pin(answers) as Self::WatchRunStream)
+        })
+        .await
+    }
+
+    async fn cancel_run(
+        &self,
+        request: Request<api::CancelRunRequest>,
+    ) -> Result<Response<api::CancelRunResponse>, Status> {
+        answer(request, async |call, api::CancelRunRequest { project, run_id }| {
+            let name = Path::ROOT.name("project", &project)?;
+            allow_run(&call, Action::CancelRun, &project, &run_id)?;
+            let run = self.0.runs.cancel(&name, &run_id).await?;
+            Ok(api::CancelRunResponse { run: Some(run.to_wire()) })
+        })
+        .await
+    }
+
+    type GetHistoricalFeaturesStream = AnswerStream<api::GetHistoricalFeaturesResponse>;
+
+    async fn get_historical_features(
+        &self,
+        request: Request<Streaming<api::GetHistoricalFeaturesRequest>>,
+    ) -> Result<Response<Self::GetHistoricalFeaturesStream>, Status> {
+        let call = CallContext::of(&request);
+        let request = read_training(request.into_inner(), &call).await.map_err(|error| to_status(&error))?;
+        let events = self.0.training.clone().build(request, call.patience());
+        Ok(Response::new(Box::pin(answers(events).map_err(|error| to_status(&error)))))
+    }
+}
+
+impl MaterializerGrpc {
+    async fn materialize_views(&self, call: &CallContext, request: app::Request) -> Result<Vec<registry::Run>> {
+        authorize(&call.caller, Action::Materialize, &[Resource::project(&request.project)])?;
+        let runs = self.0.materialize(request, call.patience()).await?;
+        Ok(runs.iter().map(Wire::to_wire).collect())
+    }
+}
+
+async fn answer<M, R>(
+    request: Request<M>,
+    work: impl AsyncFnOnce(CallContext, M) -> Result<R>,
+) -> Result<Response<R>, Status> {
+    let call = CallContext::of(&request);
+    work(call, request.into_inner()).await.map(Response::new).map_err(|error| to_status(&error))
+}
+
+fn allow_run(call: &CallContext, action: Action, project: &str, run: &str) -> Result<()> {
+    authorize(&call.caller, action, &[Resource::new(ResourceKind::Run, project, run)])
+}
+
+async fn read_training(
+    mut messages: Streaming<api::GetHistoricalFeaturesRequest>,
+    call: &CallContext,
+) -> Result<training::Request> {
+    let first = messages.message().await.map_err(from_status)?.and_then(|message| message.part);
+    let Some(RequestPart::Specification(specification)) = first else {
+        return Err(Path::ROOT.field("part").invalid("the first message is the specification"));
+    };
+    let at = Path::ROOT.field("specification");
+    let api::TrainingSetSpecification {
+        project,
+        features,
+        spine_path,
+        event_time,
+        output_path,
+        full_names,
+        min_revision,
+    } = specification;
+    authorize(&call.caller, Action::BuildTrainingSet, &[Resource::project(&project)])?;
+    if event_time.is_empty() {
+        return Err(at.field("event_time").invalid("is missing: name the spine's column with the time"));
+    }
+    let features = match at.required("features", features)? {
+        Features::FeatureService(name) => Asked::Service(at.name("feature_service", &name)?),
+        Features::References(api::FeatureReferences { references }) => {
+            let references = references.iter().map(|reference| reference.parse::<FeatureReference>());
+            Asked::References(references.collect::<Result<_>>()?)
+        }
+    };
+    let spine = if spine_path.is_empty() { streamed_spine(messages).await? } else { Spine::Path(spine_path) };
+    Ok(training::Request {
+        project,
+        features,
+        full_names,
+        spine,
+        event_time,
+        output: (!output_path.is_empty()).then_some(output_path),
+        min_revision: Revision(min_revision),
+    })
+}
+
+/// The spine as it comes in. Its schema is read before anything is answered.
+async fn streamed_spine(mut messages: Streaming<api::GetHistoricalFeaturesRequest>) -> Result<Spine> {
+    let mut decoder = IpcDecoder::new();
+    let mut ready = Vec::new();
+    let schema = loop {
+        match next_piece(&mut messages).await? {
+            Some(piece) => ready.extend(decoder.decode(piece)?),
+            None => return Err(Path::ROOT.field("spine").invalid("is missing: stream it in, or name a path")),
+        }
+        if let Some(schema) = decoder.schema() {
+            break schema;
+        }
+    };
+    let batches = try_stream! {
+        for batch in ready {
+            yield batch;
+        }
+        while let Some(piece) = next_piece(&mut messages).await? {
+            for batch in decoder.decode(piece)? {
+                yield batch;
+            }
+        }
+        decoder.finish()?;
+    };
+    Ok(Spine::Stream { schema, batches: batches.boxed() })
+}
+
+async fn next_piece(messages: &mut Streaming<api::GetHistoricalFeaturesRequest>) -> Result<Option<Bytes>> {
+    match messages.message().await.map_err(from_status)?.map(|message| message.part) {
+        None => Ok(None),
+        Some(Some(RequestPart::Spine(piece))) => Ok(Some(piece)),
+        Some(Some(RequestPart::Specification(_)) | None) => {
+            Err(Path::ROOT.field("part").invalid("after the first message come pieces of the spine"))
+        }
+    }
+}
+
+/// Events as messages: batches become pieces of one Arrow IPC stream.
+fn answers(
+    events: impl Stream<Item = Result<Event>> + Send,
+) -> impl Stream<Item = Result<api::GetHistoricalFeaturesResponse>> + Send {
+    let response = |part| api::GetHistoricalFeaturesResponse { part: Some(part) };
+    try_stream! {
+        let mut encoder: Option<IpcEncoder> = None;
+        tokio::pin!(events);
+        while let Some(event) = events.next().await {
+            match event? {
+                Event::Started(run) => yield response(ResponsePart::Started(run.to_wire())),
+                Event::Schema(schema) => encoder = Some(IpcEncoder::new(&schema)?),
+                Event::Batch(batch) => {
+                    let encoder = encoder.as_mut().ok_or_else(|| Error::internal("a batch came before its schema"))?;
+                    for piece in encoder.encode(&batch)? {
+                        yield response(ResponsePart::Data(piece));
+                    }
+                }
+                Event::Progress(progress) => yield response(ResponsePart::Progress(progress.to_wire())),
+                Event::Finished(run) => {
+                    if let Some(encoder) = encoder.take() {
+                        for piece in encoder.finish()? {
+                            yield response(ResponsePart::Data(piece));
+                        }
+                    }
+                    yield response(ResponsePart::Finished(run.to_wire()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Works on runs: takes the lease, fixes the plan, does what is left of it, ends it.
+//!
+//! A worker that loses its lease, or cannot renew it in time, stops before the lease is out; what it did not end, the next
+//! one resumes by the same plan.
+
+use std::{sync::Arc, time::Duration};
+
+use larder_client::{LeaseGrant, Projects, RegistryClient, RunsClient};
+use larder_definitions::{
+    Catalog, ResolvedView,
+    run::{MaterializeRequest, Outcome, Part, Progress, Run, RunPlan, RunRequest, Scope},
+    view_rows::ViewRows,
+};
+use larder_offline_store::history::TimeRange;
+use larder_types::{Clock, Error, ErrorCode, LeaseNumber, Name, Result, Revision};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    load::{Load, Loader},
+    plan::{run_plan, since},
+};
+
+/// How long the registry may take for one answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a catalog is waited for.
+const CATALOG_WITHIN: Duration = Duration::from_secs(30);
+
+/// What works on runs.
+pub struct Worker {
+    /// Names this process in leases.
+    pub holder: String,
+    /// The way to definitions of older revisions.
+    pub registry: RegistryClient,
+    /// The way to runs.
+    pub runs: RunsClient,
+    /// The newest catalogs.
+    pub projects: Projects<Arc<Catalog>>,
+    /// Moves rows.
+    pub loader: Loader,
+    /// Judges what is the future.
+    pub clock: Arc<dyn Clock>,
+    /// Stands in front of every key of the online store.
+    pub key_prefix: Option<String>,
+    /// How long a row that has grown too old stays in the online store.
+    pub expiry_grace: Duration,
+}
+
+/// Why work on a run ended without the run's end.
+enum Stopped {
+    /// The run cannot be done.
+    Failed(Error),
+    /// Somebody wants it stopped.
+    Cancelled,
+    /// The lease is gone, or the process stops: another worker goes on.
+    Abandoned(Error),
+}
+
+impl Worker {
+    /// Works on a materialization until it has ended, or somebody else has it. `stop`: the process stops.
+    pub async fn work(&self, project: &Name, run_id: &str, stop: &CancellationToken) -> Result<()> {
+        let grant = match self.runs.within(ANSWER_WITHIN).acquire_lease(project, run_id, &self.holder).await {
+            Ok(grant) => grant,
+            Err(error) if matches!(error.code(), ErrorCode::Conflict | ErrorCode::FailedPrecondition) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let lease = grant.lease;
+        let outcome = match self.under_lease(project, grant, stop).await {
+            Ok(progress) => Outcome::Succeeded { progress, result: None },
+            Err(Stopped::Cancelled) => Outcome::Cancelled,
+            Err(Stopped::Failed(error)) => {
+                tracing::error!(%project, run = run_id, %error, "a materialization failed");
+                Outcome::Failed { error: error.to_string() }
+            }
+            Err(Stopped::Abandoned(error)) => {
+                tracing::warn!(%project, run = run_id, %error, "a materialization is left to be resumed");
+                return Ok(());
+            }
+        };
+        self.runs.within(ANSWER_WITHIN).finish(project, run_id, lease, &outcome).await?;
+        tracing::info!(%project, run = run_id, ?outcome, "a materialization ended");
+        Ok(())
+    }
+
+    /// Does the work while the lease is renewed beside it.
+    async fn under_lease(
+        &self,
+        project: &Name,
+        grant: LeaseGrant,
+        stop: &CancellationToken,
+    ) -> Result<Progress, Stopped> {
+        let LeaseGrant { lease, term, run } = grant;
+        let counts = Mutex::new(run.progress);
+        let renewing = self.keep_lease(project, &run.id, lease, term, &counts);
+        tokio::select! {
+            done = self.materialize(project, run.clone(), lease, &counts) => done.map_err(Stopped::Failed),
+            stopped = renewing => Err(stopped),
+            () = stop.cancelled() => Err(Stopped::Abandoned(Error::cancelled("the materializer is stopping"))),
+        }
+    }
+
+    /// Renews the lease and reports the counts until the lease is lost or somebody wants the run stopped.
+    async fn keep_lease(
+        &self,
+        project: &Name,
+        run_id: &str,
+        lease: LeaseNumber,
+        term: Duration,
+        counts: &Mutex<Progress>,
+    ) -> Stopped {
+        let every = (term / 6).min(Duration::from_millis(500));
+        let mut good_until = tokio::time::Instant::now() + term * 2 / 3;
+        loop {
+            tokio::time::sleep(every).await;
+            let asked_at = tokio::time::Instant::now();
+            let progress = *counts.lock();
+            let runs = self.runs.within(ANSWER_WITHIN / 5);
+            match runs.report_progress(project, run_id, lease, &progress).await {
+                Ok(true) => return Stopped::Cancelled,
+                Ok(false) => good_until = asked_at + term * 2 / 3,
+                Err(error) if error.code() == ErrorCode::Conflict => return Stopped::Abandoned(error),
+                Err(error) if asked_at >= good_until => return Stopped::Abandoned(error),
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn materialize(
+        &self,
+        project: &Name,
+        run: Run,
+        lease: LeaseNumber,
+        counts: &Mutex<Progress>,
+    ) -> Result<Progress> {
+        let RunRequest::Materialize(request) = run.request.clone() else {
+            return Err(Error::internal(format!("run {} is no materialization", run.id)));
+        };
+        let run = if run.plan.is_some() { run } else { self.fix_plan(project, &run.id, lease, &request).await? };
+        let plan = run.plan.clone().ok_or_else(|| Error::internal(format!("run {} has no plan", run.id)))?;
+        let (catalog, view) = self.planned_view(project, &request, &plan).await?;
+        let prefix = self.key_prefix.as_deref();
+        let load = Load {
+            project,
+            view: &view,
+            rows: Arc::new(ViewRows::new(&view, catalog.project_number, prefix, self.expiry_grace)?),
+            started_at: plan.started_at,
+            range: range_of(request.scope),
+        };
+        let (left, parts): (Vec<usize>, Vec<&Part>) = run.parts_left().unzip();
+        let report = |progress: Progress| *counts.lock() = progress;
+        let mut progress = self.loader.load(&load, &parts, run.progress, &report).await?;
+        progress.parts = plan.parts.len() as u64;
+        for part in left {
+            progress.parts_done += 1;
+            self.runs.within(ANSWER_WITHIN).complete_part(project, &run.id, lease, part, &progress).await?;
+            report(progress);
+        }
+        Ok(progress)
+    }
+
+    async fn fix_plan(
+        &self,
+        project: &Name,
+        run_id: &str,
+        lease: LeaseNumber,
+        request: &MaterializeRequest,
+    ) -> Result<Run> {
+        let catalog = self.projects.get(project.as_str(), Revision(0), CATALOG_WITHIN).await?;
+        let view = catalog.feature_view(request.view.as_str())?;
+        let row_set = view.row_set;
+        let started_at = self.clock.now();
+        let watermarks = self.runs.within(ANSWER_WITHIN).watermarks(project, row_set).await?;
+        let since = since(view, row_set, request.scope, &watermarks);
+        let found = self.loader.history.plan_parts(project, view, &since.0).await?;
+        let at = (catalog.revision, started_at);
+        let plan = run_plan(view, row_set, request.scope, at, found.parts, found.positions);
+        self.runs.within(ANSWER_WITHIN).plan(project, run_id, lease, &plan).await
+    }
+
+    /// The view as the plan's revision declares it.
+    async fn planned_view(
+        &self,
+        project: &Name,
+        request: &MaterializeRequest,
+        plan: &RunPlan,
+    ) -> Result<(Arc<Catalog>, Arc<ResolvedView>)> {
+        let newest = self.projects.get(project.as_str(), plan.revision, CATALOG_WITHIN).await?;
+        let catalog = if newest.revision == plan.revision {
+            Arc::clone(&*newest)
+        } else {
+            self.registry.within(CATALOG_WITHIN).catalog(project, Some(plan.revision)).await?
+        };
+        let view = Arc::clone(catalog.feature_view(request.view.as_str())?);
+        Ok((catalog, view))
+    }
+}
+
+fn range_of(scope: Scope) -> TimeRange {
+    match scope {
+        Scope::Full | Scope::Incremental => TimeRange::ALL,
+        Scope::Range { start, end } => TimeRange { start: Some(start), end: Some(end) },
+    }
+}
