@@ -1,0 +1,71 @@
+//! The embedded stores in one data folder.
+//!
+//! ```text
+//! <data>/lock          held by the process that uses the folder
+//! <data>/format        the folder's format
+//! <data>/registry/     definitions and runs
+//! <data>/online.redb   what is served
+//! <data>/push-log/     pushed rows
+//! <data>/spill/        what does not fit in memory, while it is worked on
+//! ```
+
+use std::{path::Path as FsPath, sync::Arc, time::Duration};
+
+use larder_connections::{DurableLocal, FolderLock, check_folder_format};
+use larder_online_store::{EmbeddedConfig, EmbeddedStore, OnlineStore};
+use larder_registry_store::{ObjectRegistryStore, RegistryStore};
+use larder_types::{Error, Result};
+use object_store::{ObjectStore, path::Path};
+
+/// The newest format of a data folder.
+const FORMAT: u32 = 1;
+
+/// How long a file that a killed process left half-written stays.
+const STAGING_GRACE: Duration = Duration::from_secs(3600);
+
+/// Where everything is kept.
+#[derive(Clone)]
+pub struct Stores {
+    /// Definitions and runs.
+    pub registry: Arc<dyn RegistryStore>,
+    /// What is served.
+    pub online: Arc<dyn OnlineStore>,
+    /// Pushed rows, at the root of this store.
+    pub push_log: Arc<dyn ObjectStore>,
+}
+
+/// Keeps other processes away from the folder for as long as it lives.
+#[derive(Debug)]
+pub struct DataFolder {
+    _lock: FolderLock,
+}
+
+/// Opens the stores in `folder`, which is made if it is not there.
+///
+/// FAILED_PRECONDITION where another process uses the folder, or a newer release wrote it.
+pub fn open(folder: &FsPath, online_cache: usize) -> Result<(DataFolder, Stores)> {
+    let made = |path: &FsPath| {
+        std::fs::create_dir_all(path).map_err(|error| {
+            Error::failed_precondition(format!("the data folder {} cannot be made: {error}", path.display()))
+                .with_source(error)
+        })
+    };
+    made(folder)?;
+    let lock = FolderLock::acquire(folder)?;
+    check_folder_format(folder, FORMAT)?;
+    made(&spill_folder(folder))?;
+    let registry = DurableLocal::open(&folder.join("registry"), STAGING_GRACE)?;
+    let push_log = DurableLocal::open(&folder.join("push-log"), STAGING_GRACE)?;
+    let embedded = EmbeddedConfig { cache_bytes: online_cache, ..EmbeddedConfig::default() };
+    let stores = Stores {
+        registry: Arc::new(ObjectRegistryStore::new(Arc::new(registry), Path::default())),
+        online: Arc::new(EmbeddedStore::open(&folder.join("online.redb"), &embedded)?),
+        push_log: Arc::new(push_log),
+    };
+    Ok((DataFolder { _lock: lock }, stores))
+}
+
+/// Where work that does not fit in memory goes.
+pub fn spill_folder(folder: &FsPath) -> std::path::PathBuf {
+    folder.join("spill")
+}
