@@ -63,10 +63,7 @@ impl Expression {
     ///
     /// `INVALID_ARGUMENT` that says what is wrong and, where the parser tells, at which line and column.
     pub fn compile(sql: &str, inputs: &[Input], declared: ValueType) -> Result<Self> {
-        let tree = parse(sql)?;
-        let mut planner = Planner::new(inputs);
-        let root = planner.plan_root(&tree, declared)?;
-        let slots = planner.into_slots();
+        let (root, slots) = on_own_stack(|| plan(sql, inputs, declared))?;
         let fields: Vec<_> = slots.iter().enumerate().map(|(at, slot)| slot_field(at, slot, inputs)).collect();
         Ok(Self(Arc::new(Compiled {
             spec: ExpressionSpec { sql: sql.to_owned(), inputs: inputs.to_vec(), declared },
@@ -136,6 +133,28 @@ impl fmt::Debug for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Expression").field(&self.0.spec).finish()
     }
+}
+
+fn plan(sql: &str, inputs: &[Input], declared: ValueType) -> Result<(Node, Vec<Slot>)> {
+    let tree = parse(sql)?;
+    let mut planner = Planner::new(inputs);
+    let root = planner.plan_root(&tree, declared)?;
+    Ok((root, planner.into_slots()))
+}
+
+/// What the parser takes for its deepest nesting, several times over: it recurses with large frames, and callers' threads
+/// may have little. Only the pages that are touched cost memory.
+const STACK_BYTES: usize = 32 << 20;
+
+/// Runs `work` on a thread with a stack of its own.
+fn on_own_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let builder = std::thread::Builder::new().name("compile-expression".to_owned()).stack_size(STACK_BYTES);
+    std::thread::scope(|scope| {
+        let thread = builder.spawn_scoped(scope, work).map_err(|error| {
+            Error::resource_exhausted(format!("no thread to compile an expression on: {error}")).with_source(error)
+        })?;
+        thread.join().unwrap_or_else(|_| Err(Error::internal("compiling an expression failed")))
+    })
 }
 
 fn slot_field(at: usize, slot: &Slot, inputs: &[Input]) -> Field {

@@ -13,6 +13,7 @@
 //! text with numbers. `docs/expressions.md` is what users read; a test keeps it true.
 
 mod call;
+mod dialect;
 mod expression;
 mod functions;
 mod inputs;

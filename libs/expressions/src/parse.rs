@@ -3,11 +3,11 @@
 use datafusion_common::DataFusionError;
 use datafusion_sql::{
     parser::DFParserBuilder,
-    sqlparser::{ast, dialect::PostgreSqlDialect, parser::ParserError, tokenizer::Span},
+    sqlparser::{ast, parser::ParserError, tokenizer::Span},
 };
 use larder_types::Error;
 
-use crate::MAX_BYTES;
+use crate::{MAX_BYTES, dialect::ExpressionDialect};
 
 /// Nesting that the parser follows; it bounds the stack.
 const PARSER_DEPTH: usize = 50;
@@ -45,27 +45,36 @@ pub(crate) fn parse(sql: &str) -> Result<ast::Expr, Error> {
         let bytes = sql.len();
         return Err(Error::invalid_argument(format!("the expression has {bytes} bytes; it may have {MAX_BYTES}")));
     }
+    let dialect = ExpressionDialect::default();
     let parsed = DFParserBuilder::new(sql)
-        .with_dialect(&PostgreSqlDialect {})
+        .with_dialect(&dialect)
         .with_recursion_limit(PARSER_DEPTH)
         .build()
-        .and_then(|mut parser| parser.parse_into_expr())
-        .map_err(syntax_error)?;
+        .and_then(|mut parser| parser.parse_into_expr());
+    let parsed = match parsed {
+        Ok(parsed) => parsed,
+        Err(_) if dialect.is_exhausted() => return Err(too_deep()),
+        Err(error) => return Err(syntax_error(&error)),
+    };
     match parsed.alias {
         None => Ok(parsed.expr),
         Some(alias) => Err(refuse(alias.span.into(), "an expression has no alias: its name is the feature's")),
     }
 }
 
-fn syntax_error(error: DataFusionError) -> Error {
-    match error {
-        DataFusionError::SQL(error, _) => match *error {
-            ParserError::RecursionLimitExceeded => too_deep(),
-            ParserError::ParserError(message) | ParserError::TokenizerError(message) => {
-                Error::invalid_argument(format!("not a SQL expression: {message}"))
-            }
-        },
-        other => Error::invalid_argument(format!("not a SQL expression: {}", other.strip_backtrace())),
+fn syntax_error(error: &DataFusionError) -> Error {
+    let mut innermost = error;
+    while let DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) = innermost {
+        innermost = inner;
+    }
+    let DataFusionError::SQL(parser_error, _) = innermost else {
+        return Error::invalid_argument(format!("not a SQL expression: {}", innermost.strip_backtrace()));
+    };
+    match &**parser_error {
+        ParserError::RecursionLimitExceeded => too_deep(),
+        ParserError::ParserError(message) | ParserError::TokenizerError(message) => {
+            Error::invalid_argument(format!("not a SQL expression: {message}"))
+        }
     }
 }
 

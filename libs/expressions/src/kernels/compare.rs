@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, Datum, Scalar},
+    array::{Array, ArrayRef, AsArray, BooleanArray, Datum, Scalar, new_null_array},
     compute::kernels::cmp,
     datatypes::{DataType, Float32Type, Float64Type},
     error::ArrowError,
@@ -74,20 +74,36 @@ pub(crate) fn between() -> Kernel {
     })
 }
 
+/// `x IN (…)`: whether it equals one of the others; null where only a null could be it.
+pub(crate) fn is_in() -> Kernel {
+    Arc::new(|arguments, rows| {
+        let Some((value, list)) = arguments.split_first() else { return Ok(new_null_array(&DataType::Boolean, rows)) };
+        let value = datum(value)?;
+        let none: BooleanArray = std::iter::repeat_n(Some(false), rows).collect();
+        let answer = list.iter().try_fold(none, |found, item| {
+            let equal = spread(&cmp::eq(&*value, &*datum(item)?)?, rows);
+            arrow::compute::or_kleene(&found, &equal)
+        });
+        Ok(Arc::new(answer?))
+    })
+}
+
 /// AND of two answers, of which one may be one value for all rows.
 fn and(left: &BooleanArray, right: &BooleanArray) -> Result<ArrayRef, ArrowError> {
     let rows = left.len().max(right.len());
-    let spread = |answers: &BooleanArray| -> BooleanArray {
-        if answers.len() == rows {
-            answers.clone()
-        } else {
-            (0..rows).map(|_| answers.iter().next().flatten()).collect()
-        }
-    };
-    Ok(Arc::new(arrow::compute::and_kleene(&spread(left), &spread(right))?))
+    Ok(Arc::new(arrow::compute::and_kleene(&spread(left, rows), &spread(right, rows))?))
+}
+
+/// Answers for all rows, where they may be one for all of them.
+fn spread(answers: &BooleanArray, rows: usize) -> BooleanArray {
+    if answers.len() == rows {
+        return answers.clone();
+    }
+    std::iter::repeat_n(answers.iter().next().flatten(), rows).collect()
 }
 
 /// Values that Arrow's total order sorts as ours: floats without -0.0 and with one NaN, all others as they are.
+#[expect(clippy::wildcard_enum_match_arm, reason = "Arrow's enum: floats alone differ")]
 pub(crate) fn ordered(array: &ArrayRef) -> ArrayRef {
     match array.data_type() {
         DataType::Float64 => Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(|x| {

@@ -60,7 +60,7 @@ pub(crate) fn duration_seconds() -> Kernel {
     })
 }
 
-#[expect(clippy::cast_precision_loss, reason = "exact to the microsecond for 285 years around the epoch")]
+/// Exact to the microsecond for 285 years around the epoch.
 fn seconds(micros: i64) -> f64 {
     micros as f64 / 1e6
 }
@@ -92,7 +92,7 @@ fn at_time(instant: NaiveDateTime, hour: u32, minute: u32, second: u32) -> Optio
     instant.date().and_hms_opt(hour, minute, second)
 }
 
-/// `timestamp_micros` of chrono multiplies unchecked; instants this far out fit only after the check.
+/// Checked, though the years that chrono knows fit.
 fn micros_of(instant: NaiveDateTime) -> Option<i64> {
     let instant = instant.and_utc();
     instant.timestamp().checked_mul(1_000_000)?.checked_add(instant.timestamp_subsec_micros().into())

@@ -168,6 +168,7 @@ fn arguments(call: &ast::Function) -> Option<Vec<&Expr>> {
     if !is_plain || list.duplicate_treatment.is_some() || !list.clauses.is_empty() {
         return None;
     }
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the parser's enum: what is not plain is refused")]
     let plain = |argument| match argument {
         &FunctionArg::Unnamed(FunctionArgExpr::Expr(ref tree)) => Some(tree),
         _ => None,

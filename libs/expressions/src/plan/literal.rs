@@ -46,7 +46,6 @@ pub(crate) fn number(text: &str, at: At) -> Result<Typed, Error> {
 }
 
 /// Whether a number of the text has exactly the same value as a `scalar`.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "the check is that nothing is lost")]
 pub(crate) fn fits(value: &ScalarValue, scalar: ScalarType) -> bool {
     match (value, scalar) {
         (ScalarValue::Int64(Some(value)), ScalarType::Int32) => i32::try_from(*value).is_ok(),
@@ -97,6 +96,7 @@ const UNITS: [(&str, i64); 8] = [
 ];
 
 /// `INTERVAL '…'`: a duration. Months and years have none.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the parser's enum: other literals are no interval")]
 pub(crate) fn interval(interval: &Interval) -> Result<Typed, Error> {
     let Expr::Value(value) = &*interval.value else {
         return Err(Error::invalid_argument("an interval is written INTERVAL '1 day'"));

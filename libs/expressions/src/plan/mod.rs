@@ -11,7 +11,6 @@ pub(crate) mod special;
 
 use std::{fmt, sync::Arc};
 
-use arrow::datatypes::{Field, Schema};
 use datafusion_common::{DataFusionError, ScalarValue};
 use datafusion_physical_expr::expressions::{Column, Literal};
 use datafusion_sql::sqlparser::ast::{self, AccessExpr, Expr, Ident, Subscript};
@@ -253,12 +252,6 @@ impl<'a> Planner<'a> {
         Typed::new(Arc::new(Column::new(&format!("${position}"), position)), slot.kind(self.inputs), at)
     }
 
-    /// The columns met so far, for physical expressions that look their arguments' types up.
-    fn schema(&self) -> Schema {
-        let field = |slot: &Slot| Field::new("", slot.kind(self.inputs).arrow(), true);
-        Schema::new(self.slots.iter().map(field).collect::<Vec<_>>())
-    }
-
     /// A kernel applied to planned arguments.
     pub(crate) fn apply(
         &self,
@@ -300,7 +293,7 @@ impl<'a> Planner<'a> {
             || (kind == Kind::INT64 && value.kind.is_integer())
             || (kind == Kind::FLOAT64 && value.kind.is_number());
         if !fits {
-            return Err(refuse(value.at, format!("{what} is {kind}, not {}", value.kind)));
+            return Err(refuse(value.at, format!("{what} must be {kind}, not {}", value.kind)));
         }
         self.convert(value, kind)
     }

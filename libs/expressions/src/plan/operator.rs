@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion_common::ScalarValue;
-use datafusion_physical_expr::expressions::{LikeExpr, in_list};
+use datafusion_physical_expr::expressions::LikeExpr;
 use datafusion_sql::sqlparser::ast::{self, BinaryOperator, Expr, UnaryOperator, Value};
 use larder_types::{Error, ScalarType, ValueType};
 
@@ -151,10 +151,12 @@ impl Planner<'_> {
         let value = self.plan(operand)?;
         match value.kind {
             Kind::Null => Ok(value),
-            kind if kind.is_number() || kind == Kind::Duration => {
+            kind @ (Kind::Value(_) | Kind::Duration) if kind.is_number() || kind == Kind::Duration => {
                 self.apply("-", vec![value], kind, arithmetic::negate(&kind.arrow()))
             }
-            kind => Err(refuse(value.at, format!("`-` takes a number, not {kind}"))),
+            kind @ (Kind::Value(_) | Kind::Duration) => {
+                Err(refuse(value.at, format!("`-` takes a number, not {kind}")))
+            }
         }
     }
 
@@ -197,12 +199,8 @@ impl Planner<'_> {
         if kind == Kind::Null {
             return Ok(Typed::literal(ScalarValue::Boolean(None), Kind::BOOL, at));
         }
-        let mut nodes =
-            operands.into_iter().map(|operand| Ok(self.ordered(operand)?.node)).collect::<Result<Vec<_>, Error>>()?;
-        let list = nodes.split_off(1);
-        let Some(value) = nodes.pop() else { return Ok(Typed::null(at)) };
-        let node = in_list(value, list, &negated, &self.schema()).and_then(fold).map_err(internal)?;
-        Ok(Typed::new(node, Kind::BOOL, at))
+        let answer = self.apply("IN", operands, Kind::BOOL, compare::is_in())?;
+        self.negated(answer, negated)
     }
 
     /// Floats as Arrow's total order sorts them as ours; other values as they are.
@@ -219,7 +217,7 @@ impl Planner<'_> {
             return Ok(Typed::literal(ScalarValue::Boolean(None), Kind::BOOL, value.at));
         }
         if pattern.literal_text().is_none() {
-            return Err(refuse(pattern.at, "the pattern of LIKE is a text literal, so that it is checked once"));
+            return Err(refuse(pattern.at, "the pattern of LIKE must be a text literal, so that it is checked once"));
         }
         let like = |value| LikeExpr::new(negated, any_case, value, Arc::clone(&pattern.node));
         let sample = Typed::literal(ScalarValue::Utf8(Some("sample".to_owned())), Kind::STRING, value.at);

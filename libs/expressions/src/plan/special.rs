@@ -28,8 +28,12 @@ pub(crate) fn abs(planner: &mut Planner<'_>, arguments: Vec<Typed>, at: At) -> P
     let kind = arguments[0].kind;
     match kind {
         Kind::Null => Ok(Typed::null(at)),
-        kind if kind.is_number() => planner.apply("abs", arguments, kind, arithmetic::absolute(&kind.arrow())),
-        kind => Err(refuse(at, format!("argument 1 of `abs` is a number, not {kind}"))),
+        kind @ Kind::Value(_) if kind.is_number() => {
+            planner.apply("abs", arguments, kind, arithmetic::absolute(&kind.arrow()))
+        }
+        kind @ (Kind::Value(_) | Kind::Duration) => {
+            Err(refuse(at, format!("argument 1 of `abs` must be a number, not {kind}")))
+        }
     }
 }
 
@@ -41,7 +45,10 @@ pub(crate) fn concat(planner: &mut Planner<'_>, arguments: Vec<Typed>, _: At) ->
 pub(crate) fn regexp_like(planner: &mut Planner<'_>, mut arguments: Vec<Typed>, _: At) -> Planned {
     let pattern = arguments.remove(1);
     let Some(pattern_text) = pattern.literal_text() else {
-        return Err(refuse(pattern.at, "the pattern of `regexp_like` is a text literal, so that it is checked once"));
+        return Err(refuse(
+            pattern.at,
+            "the pattern of `regexp_like` must be a text literal, so that it is checked once",
+        ));
     };
     let regex = RegexBuilder::new(pattern_text).size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES).build();
     let regex = regex.map_err(|error| refuse(pattern.at, format!("the pattern of `regexp_like`: {error}")))?;
@@ -80,7 +87,7 @@ fn one_of(argument: &Typed, name: &str, known: &'static [&'static str]) -> Resul
         .iter()
         .copied()
         .find(|word| Some(*word) == wanted.as_deref())
-        .ok_or_else(|| refuse(argument.at, format!("argument 1 of `{name}` is one of '{}'", known.join("', '"))))
+        .ok_or_else(|| refuse(argument.at, format!("argument 1 of `{name}` must be one of '{}'", known.join("', '"))))
 }
 
 pub(crate) fn octet_length(planner: &mut Planner<'_>, arguments: Vec<Typed>, _: At) -> Planned {
@@ -137,7 +144,7 @@ fn items(name: &str, arguments: &[Typed], at: At) -> Result<Option<Kind>, Error>
         Kind::Null => Ok(None),
         Kind::Value(ValueType::List(item)) => Ok(Some(Kind::scalar(item))),
         kind @ (Kind::Value(ValueType::Scalar(_)) | Kind::Duration) => {
-            Err(refuse(at, format!("argument 1 of `{name}` is a list, not {kind}")))
+            Err(refuse(at, format!("argument 1 of `{name}` must be a list, not {kind}")))
         }
     }
 }
