@@ -157,17 +157,15 @@ impl PushClient {
         let taken = room.clone();
         let messages = async_stream::stream! {
             futures::pin_mut!(batches);
-            while let Some(batch) = batches.next().await {
-                match (taken.acquire().await, batch_to_wire(batch)) {
-                    (Ok(permit), Ok(request)) => {
-                        permit.forget();
-                        yield api::PushStreamRequest { request: Some(request) };
-                    }
-                    (Ok(_), Err(error)) => {
+            while let Ok(permit) = taken.acquire().await {
+                permit.forget();
+                let Some(batch) = batches.next().await else { return };
+                match batch_to_wire(batch) {
+                    Ok(request) => yield api::PushStreamRequest { request: Some(request) },
+                    Err(error) => {
                         let _ = report.send(error);
                         return;
                     }
-                    (Err(_), _) => return,
                 }
             }
         };

@@ -90,12 +90,16 @@ fn code_of(reason: &str) -> Option<ErrorCode> {
 
 /// The code of a status that none of our services made.
 fn foreign_code(status: &Status) -> ErrorCode {
-    match status.code() {
+    let code = from_grpc(status.code());
+    let is_vague = matches!(code, ErrorCode::Internal | ErrorCode::Cancelled);
+    if code == ErrorCode::Cancelled && status.message() == "Timeout expired" {
         // tonic answers so where the time that a caller gave is over, on either side.
-        Code::Cancelled if status.message() == "Timeout expired" => ErrorCode::DeadlineExceeded,
-        // A connection that broke: tonic knows no better code for it.
-        Code::Unknown | Code::Internal | Code::Cancelled if is_connection_lost(status) => ErrorCode::Unavailable,
-        other => from_grpc(other),
+        ErrorCode::DeadlineExceeded
+    } else if is_vague && is_connection_lost(status) {
+        // tonic knows no better code for a connection that broke.
+        ErrorCode::Unavailable
+    } else {
+        code
     }
 }
 

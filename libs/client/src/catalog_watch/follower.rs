@@ -35,7 +35,6 @@ pub struct CatalogFollower {
 }
 
 impl CatalogFollower {
-    #[expect(clippy::type_complexity, reason = "the two ends that a watch reads")]
     pub(super) fn new(
         transport: Transport,
         project: Name,
