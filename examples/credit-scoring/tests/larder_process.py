@@ -35,9 +35,8 @@ class LarderProcess:
 
     def __init__(self, binary: Path, repository: Path, data: Path) -> None:
         self.binary, self.repository, self.data = binary, repository, data
-        ports = free_ports(2 * len(SERVICES))
+        *ports, self.admin_port = free_ports(len(SERVICES) + 1)
         self.ports = dict(zip(SERVICES, ports))
-        self.admin_ports = dict(zip(SERVICES, ports[len(SERVICES) :]))
         self.process: subprocess.Popen | None = None
 
     def address(self, service: str) -> str:
@@ -47,10 +46,10 @@ class LarderProcess:
         """Ports for `larder up`, and where its commands find the services."""
         settings = dict(os.environ)
         for service in SERVICES:
-            prefix = f"LARDER__{service.upper()}"
-            settings[f"{prefix}__SERVER__LISTEN"] = self.address(service)
-            settings[f"{prefix}__SERVER__ADMIN_LISTEN"] = f"127.0.0.1:{self.admin_ports[service]}"
+            settings[f"LARDER__{service.upper()}__SERVER__LISTEN"] = self.address(service)
             settings[f"LARDER__CLIENT__{service.upper()}"] = f"http://{self.address(service)}"
+        # One process has one admin port: that of serving.
+        settings["LARDER__SERVING__SERVER__ADMIN_LISTEN"] = f"127.0.0.1:{self.admin_port}"
         return settings
 
     def start(self) -> None:
@@ -60,15 +59,15 @@ class LarderProcess:
         self.process = subprocess.Popen(command, cwd=self.repository, env=self.environment(), stdout=log, stderr=log)
         log.close()
         deadline = time.monotonic() + START_LIMIT
-        while not all(self.is_ready(service) for service in SERVICES):
+        while not self.is_ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise RuntimeError(f"larder up did not get ready:\n{self.data.with_suffix('.log').read_text()}")
             time.sleep(0.05)
 
-    def is_ready(self, service: str) -> bool:
+    def is_ready(self) -> bool:
         try:
-            with urlopen(f"http://127.0.0.1:{self.admin_ports[service]}/readyz", timeout=1) as answer:
+            with urlopen(f"http://127.0.0.1:{self.admin_port}/readyz", timeout=1) as answer:
                 return answer.status == 200
         except (URLError, OSError):
             return False

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from larder_process import LarderProcess
 
 import generate
 import model_server
+import prove
 import train_model
 from feature_platform import FeaturePlatform
 
@@ -175,6 +177,20 @@ def test_late_rows_reach_online_with_the_next_incremental_run(stage: Stage) -> N
     assert statuses() == {"NOT_FOUND"}
     stage.larder.materialize(incremental=True)
     assert statuses() <= {"PRESENT", "NULL"}
+
+
+def test_training_equals_serving(stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    generate.main(["expiring", "--out", str(stage.data), "--rows", "50", "--seconds", "2"])
+    expire_at = time.monotonic() + 2
+    stage.larder.push(model_server.PUSH_SOURCE, stage.data / "push" / "expiring_events.jsonl")
+    for name, value in stage.larder.environment().items():
+        monkeypatch.setenv(name, value)
+    time.sleep(max(0.0, expire_at - time.monotonic()))
+    options = ["--data", stage.data, "--larder", stage.larder.binary, "--repository", stage.larder.repository]
+    options += ["--serving", stage.larder.address("serving"), "--entities", "1000"]
+    status = prove.main([str(option) for option in options])
+    assert status == 0, capsys.readouterr().out
+    assert capsys.readouterr().out.count(": 0 differ\n") == len(prove.SERVICES)
 
 
 def test_an_error_of_larder_is_passed_on(stage: Stage) -> None:
