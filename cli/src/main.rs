@@ -1,2 +1,27 @@
-//! The `larder` command.
-fn main() {}
+//! The `larder` command: the platform at the hands of a person or a script.
+//!
+//! [`arguments`] says what can be asked, [`commands`] has a file for each group of commands, [`services`] makes the calls,
+//! [`render`] shows what came back. Results go to standard output, everything else to standard error; [`exit`] has the
+//! codes that scripts can rely on.
+
+mod arguments;
+mod commands;
+mod console;
+mod exit;
+mod failure;
+mod help;
+mod input;
+mod progress;
+mod render;
+mod repository;
+mod services;
+
+use std::process::ExitCode;
+
+use clap::FromArgMatches;
+
+fn main() -> ExitCode {
+    let matches = help::command().get_matches();
+    let parsed = arguments::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    commands::run(parsed).into()
+}

@@ -1,0 +1,134 @@
+//! `larder init`: a small repository that works as it is.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arrow::array::{Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use larder_types::{Clock, Error, Name, SystemClock, Timestamp};
+use parquet::arrow::ArrowWriter;
+
+use crate::{
+    arguments::Globals,
+    console::say,
+    exit::Exit,
+    failure::{Failure, Outcome},
+};
+
+/// Make a small feature repository to start from
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  larder init shop && cd shop && larder validate\n\n\
+    The project is called like the folder, unless --project says otherwise. Nothing that is there is overwritten.")]
+pub(crate) struct Arguments {
+    /// The folder; made where there is none
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+}
+
+const DEFINITIONS: &str = include_str!("init/larder.yaml");
+const README: &str = include_str!("init/README.md");
+const IGNORED: &str = ".larder/\ntraining.parquet\n";
+
+/// (customer, days ago, orders, spent)
+const PURCHASES: [(&str, u32, Option<i64>, f64); 8] = [
+    ("C1", 60, Some(1), 20.0),
+    ("C1", 30, Some(3), 149.7),
+    ("C1", 1, Some(4), 180.2),
+    ("C2", 45, Some(2), 58.0),
+    ("C2", 2, None, 0.0),
+    ("C3", 20, Some(7), 912.35),
+    ("C4", 400, Some(5), 75.5),
+    ("C5", 3, Some(0), 0.0),
+];
+
+/// (customer, days ago, discount, bought)
+const SPINE: [(&str, u32, &str, u8); 5] =
+    [("C1", 40, "0.1", 0), ("C1", 0, "0.2", 1), ("C2", 10, "0.1", 1), ("C3", 30, "0.0", 0), ("C9", 5, "0.3", 0)];
+
+pub(crate) fn run(globals: &Globals, arguments: &Arguments) -> Outcome {
+    let folder = &arguments.folder;
+    let project = project(globals, folder)?;
+    let now = SystemClock.now();
+    let named = |template: &str| template.replace("PROJECT", project.as_str()).into_bytes();
+    let files: [(&str, Vec<u8>); 5] = [
+        ("larder.yaml", named(DEFINITIONS)),
+        ("README.md", named(README)),
+        (".gitignore", IGNORED.into()),
+        ("data/purchases.parquet", purchases(now)?),
+        ("data/spine.csv", spine(now).into_bytes()),
+    ];
+    refuse_existing(folder, files.iter().map(|(name, _)| *name))?;
+    for (name, content) in &files {
+        write_new(&folder.join(name), content)?;
+    }
+    say(&format!(
+        "Project {project} is in {}. README.md has the next commands; the first is `larder up`.",
+        folder.display()
+    ));
+    Ok(Exit::Ok)
+}
+
+/// As asked for, or like the folder.
+fn project(globals: &Globals, folder: &Path) -> Outcome<Name> {
+    if let Some(project) = &globals.project {
+        return Ok(project.clone());
+    }
+    let absolute = std::path::absolute(folder).map_err(|error| Failure::io(folder.display(), &error))?;
+    let text = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let text = text.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+    Name::new(&text)
+        .map_err(|_| Failure::wrong(format!("{} gives the project no name: say --project NAME", folder.display())))
+}
+
+/// Before anything is written, so that nothing is half done.
+fn refuse_existing<'a>(folder: &Path, names: impl Iterator<Item = &'a str>) -> Outcome<()> {
+    let existing: Vec<&str> = names.filter(|name| folder.join(name).exists()).collect();
+    if existing.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{} has {} already: nothing was written", folder.display(), existing.join(", "));
+    Err(Failure::Error(Error::already_exists(message)))
+}
+
+fn write_new(path: &Path, content: &[u8]) -> Outcome<()> {
+    let write = || -> io::Result<()> {
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        OpenOptions::new().write(true).create_new(true).open(path)?.write_all(content)
+    };
+    write().map_err(|error| Failure::io(format_args!("{} cannot be written", path.display()), &error))
+}
+
+fn days_before(now: Timestamp, days: u32) -> Timestamp {
+    now.minus(std::time::Duration::from_secs(86_400 * u64::from(days)))
+}
+
+fn purchases(now: Timestamp) -> Outcome<Vec<u8>> {
+    let written = || -> Result<Vec<u8>, parquet::errors::ParquetError> {
+        let customers: StringArray = PURCHASES.iter().map(|(customer, ..)| Some(*customer)).collect();
+        let times = PURCHASES.iter().map(|(_, days, ..)| days_before(now, *days).as_micros());
+        let times: TimestampMicrosecondArray = times.collect::<Vec<i64>>().into();
+        let orders: Int64Array = PURCHASES.iter().map(|(_, _, orders, _)| *orders).collect();
+        let spent: Float64Array = PURCHASES.iter().map(|(.., spent)| Some(*spent)).collect();
+        let batch = RecordBatch::try_from_iter([
+            ("customer_id", Arc::new(customers) as _),
+            ("event_timestamp", Arc::new(times.with_timezone("UTC")) as _),
+            ("orders_30d", Arc::new(orders) as _),
+            ("spent_30d", Arc::new(spent) as _),
+        ])?;
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None)?;
+        writer.write(&batch)?;
+        writer.into_inner()
+    };
+    written().map_err(|error| Failure::Error(Error::internal(format!("the example's data cannot be made: {error}"))))
+}
+
+fn spine(now: Timestamp) -> String {
+    let line = |(customer, days, discount, bought): &(&str, u32, &str, u8)| {
+        format!("{customer},{},{discount},{bought}\n", days_before(now, *days))
+    };
+    let lines: String = SPINE.iter().map(line).collect();
+    format!("customer_id,event_timestamp,discount,bought\n{lines}")
+}

@@ -1,0 +1,91 @@
+//! What each command does: read its arguments, make the calls, hand the answer to `render`.
+
+pub(crate) mod browse;
+pub(crate) mod changes;
+pub(crate) mod completions;
+pub(crate) mod docs;
+pub(crate) mod init;
+pub(crate) mod materialize;
+pub(crate) mod online;
+pub(crate) mod push;
+pub(crate) mod runs;
+pub(crate) mod selection;
+pub(crate) mod train;
+pub(crate) mod up;
+pub(crate) mod validate;
+
+use larder_types::Name;
+
+use crate::{
+    arguments::{Cli, Command, Globals},
+    console::{Console, say},
+    exit::Exit,
+    failure::{Failure, Outcome},
+    repository,
+    services::Services,
+};
+
+/// What every command works with.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) globals: Globals,
+    pub(crate) console: Console,
+    pub(crate) services: Services,
+}
+
+impl Context {
+    fn new(globals: Globals) -> Self {
+        let (console, services) = (Console::new(globals.output), Services::at(&globals.addresses));
+        Self { globals, console, services }
+    }
+
+    /// The project that the command is about.
+    pub(crate) fn project(&self) -> Outcome<Name> {
+        repository::project(&self.globals)
+    }
+}
+
+/// Runs a command to its end; what went wrong is told on standard error.
+pub(crate) fn run(cli: Cli) -> Exit {
+    let Cli { globals, command } = cli;
+    match dispatch(&Context::new(globals), command) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            let text = failure.to_string();
+            if !text.is_empty() {
+                say(&text);
+            }
+            failure.exit()
+        }
+    }
+}
+
+fn dispatch(context: &Context, command: Command) -> Outcome {
+    match command {
+        Command::Init(arguments) => init::run(&context.globals, &arguments),
+        Command::Validate(arguments) => validate::run(context, &arguments),
+        Command::Completions(arguments) => completions::run(context, &arguments),
+        Command::Up(arguments) => within_runtime(up::run(context, arguments)),
+        Command::Plan(arguments) => within_runtime(changes::plan(context, arguments)),
+        Command::Apply(arguments) => within_runtime(changes::apply(context, arguments)),
+        Command::Diff(arguments) => within_runtime(changes::diff(context, arguments)),
+        Command::Revisions(arguments) => within_runtime(changes::revisions(context, arguments)),
+        Command::Rollback(arguments) => within_runtime(changes::rollback(context, arguments)),
+        Command::List(arguments) => within_runtime(browse::list(context, arguments)),
+        Command::Describe(arguments) => within_runtime(browse::describe(context, arguments)),
+        Command::Search(arguments) => within_runtime(browse::search(context, arguments)),
+        Command::Lineage(arguments) => within_runtime(browse::lineage(context, arguments)),
+        Command::Docs(arguments) => within_runtime(docs::run(context, arguments)),
+        Command::Push(arguments) => within_runtime(push::run(context, arguments)),
+        Command::Materialize(arguments) => within_runtime(materialize::run(context, arguments)),
+        Command::Runs(arguments) => within_runtime(runs::run(context, arguments)),
+        Command::Online(arguments) => within_runtime(online::run(context, arguments)),
+        Command::Train(arguments) => within_runtime(train::run(context, arguments)),
+    }
+}
+
+fn within_runtime(command: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::io("no threads can be started", &error))?;
+    runtime.block_on(command)
+}

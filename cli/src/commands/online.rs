@@ -1,0 +1,202 @@
+//! `larder online`: feature values of entities, as a model is served them.
+
+use std::path::PathBuf;
+
+use arrow::array::ArrayRef;
+use larder_client::OnlineRequest;
+use larder_definitions::{selection::Selection, unknown_name};
+use larder_types::{Name, ValueType, near_names};
+
+use super::{Context, browse, selection::Features};
+use crate::{
+    console::say,
+    exit::Exit,
+    failure::{Failure, Outcome},
+    input::{
+        Rows, open,
+        pairs::{self, Pair},
+    },
+    render::online::Online,
+};
+
+/// Show the features of entities, as they are served
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  larder online credit_scoring_service customer_id=CUST00000042,CUST00000043 \
+    --request loan_amount=12000\n\n\
+    Values are PRESENT, or one of NULL, NOT_FOUND and OUTSIDE_MAX_AGE stands in their place. Several entities: \
+    key=v1,v2,… (a comma within a value is \\,), or a file with a column for each join key and each request value.")]
+pub(crate) struct Arguments {
+    /// A feature service, then join keys and request data as name=value
+    #[arg(value_name = "SERVICE|NAME=VALUE")]
+    words: Vec<String>,
+    #[command(flatten)]
+    features: Features,
+    /// Request data of on-demand features: one value for all entities, or one for each
+    #[arg(long, value_name = "NAME=VALUE")]
+    request: Vec<Pair>,
+    /// A .csv, .json, .jsonl or .parquet file with the entities
+    #[arg(long, value_name = "FILE")]
+    entities: Option<PathBuf>,
+    /// Show also what a replay needs: revision, instant, and the version of each row
+    #[arg(long)]
+    replay: bool,
+}
+
+/// More entities than a single answer takes.
+const MAX_ROWS: usize = 1_000_000;
+
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
+    let (service, pairs) = words(&arguments.words)?;
+    let features = arguments.features.selection(service)?;
+    let catalog = browse::catalog(context).await?;
+    let selection = Selection::resolve(&catalog, &features, arguments.features.full_names)?;
+    let wanted = Wanted::of(&selection);
+    let pairs: Vec<&Pair> = pairs.iter().chain(&arguments.request).collect();
+    let rows = match &arguments.entities {
+        Some(file) => wanted.rows_of_file(file, &pairs)?,
+        None => wanted.rows_of_pairs(&pairs)?,
+    };
+    let entities = wanted.entity_columns(&rows)?;
+    let request = OnlineRequest {
+        project: catalog.project.clone(),
+        features,
+        entities: entities.clone(),
+        request_data: wanted.request_columns(&rows)?,
+        full_names: arguments.features.full_names,
+        include_replay: arguments.replay,
+        min_revision: catalog.revision,
+        rows: if wanted.entities.is_empty() { 1 } else { 0 },
+    };
+    let serving = context.services.serving()?;
+    let answer = serving.told(serving.client.online_features(&request).await)?;
+    context.console.report(&Online { project: catalog.project.clone(), entities, answer })?;
+    Ok(Exit::Ok)
+}
+
+/// The service, where the first word is one, and the other words.
+fn words(words: &[String]) -> Outcome<(Option<Name>, Vec<Pair>)> {
+    let (service, pairs) = match words.split_first() {
+        Some((first, rest)) if !first.contains('=') => {
+            (Some(first.parse::<Name>().map_err(larder_types::Error::from)?), rest)
+        }
+        Some(_) | None => (None, words),
+    };
+    let pairs = pairs.iter().map(|word| word.parse().map_err(Failure::wrong)).collect::<Outcome<_>>()?;
+    Ok((service, pairs))
+}
+
+/// The columns that the features need, with their types.
+struct Wanted {
+    entities: Vec<(String, ValueType)>,
+    request: Vec<(String, ValueType)>,
+}
+
+impl Wanted {
+    fn of(selection: &Selection) -> Self {
+        let entity = |(name, key_type): (&Name, &larder_types::KeyType)| (name.to_string(), key_type.scalar().into());
+        let request = |(name, value_type): &(Name, ValueType)| (name.to_string(), *value_type);
+        Self {
+            entities: selection.entity_columns.iter().map(entity).collect(),
+            request: selection.request_columns.iter().map(request).collect(),
+        }
+    }
+
+    fn columns(&self) -> impl Iterator<Item = &(String, ValueType)> {
+        self.entities.iter().chain(&self.request)
+    }
+
+    fn type_of(&self, name: &str) -> Outcome<ValueType> {
+        let found = self.columns().find(|(known, _)| known == name);
+        let known: Vec<&str> = self.columns().map(|(known, _)| known.as_str()).collect();
+        let unknown = || {
+            let error = unknown_name("what these features need", "column", name, &known);
+            Failure::Error(if near_names(name, known.iter().copied()).is_empty() {
+                error.context(format!("needed are {}", known.join(", ")))
+            } else {
+                error
+            })
+        };
+        found.map(|(_, value_type)| *value_type).ok_or_else(unknown)
+    }
+
+    fn rows_of_pairs(&self, given: &[&Pair]) -> Outcome<Rows> {
+        let typed = given.iter().map(|pair| Ok((*pair, self.type_of(pair.name.as_str())?)));
+        pairs::rows(typed.collect::<Outcome<_>>()?)
+    }
+
+    /// The file's rows; pairs beside it have one value for all of them.
+    fn rows_of_file(&self, file: &std::path::Path, given: &[&Pair]) -> Outcome<Rows> {
+        let mut rows = open(file, MAX_ROWS)?
+            .next(MAX_ROWS)?
+            .ok_or_else(|| Failure::wrong(format!("{} has no rows", file.display())))?;
+        let known: Vec<&str> = self.columns().map(|(name, _)| name.as_str()).collect();
+        let unused: Vec<&str> = rows.names().filter(|name| !known.contains(name)).collect();
+        if !unused.is_empty() {
+            say(&format!("Columns of {} that these features do not need: {}", rows.file, unused.join(", ")));
+        }
+        for mut column in self.rows_of_pairs(given)?.columns {
+            if let crate::input::Cells::Told(cells) = &mut column.cells
+                && let [cell] = cells.as_slice()
+            {
+                *cells = vec![cell.clone(); rows.len];
+            }
+            rows.columns.push(column);
+        }
+        Ok(rows)
+    }
+
+    /// Every join key, typed.
+    fn entity_columns(&self, rows: &Rows) -> Outcome<Vec<(String, ArrayRef)>> {
+        typed(rows, &self.entities, "join key")
+    }
+
+    fn request_columns(&self, rows: &Rows) -> Outcome<Vec<(String, ArrayRef)>> {
+        typed(rows, &self.request, "request data")
+    }
+}
+
+fn typed(rows: &Rows, columns: &[(String, ValueType)], what: &str) -> Outcome<Vec<(String, ArrayRef)>> {
+    let one = |(name, value_type): &(String, ValueType)| {
+        let missing = || Failure::wrong(format!("{what} {name} ({value_type}) is missing: write {name}=value"));
+        Ok((name.clone(), rows.typed(name, *value_type)?.ok_or_else(missing)?))
+    };
+    columns.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_is_the_word_without_a_value() {
+        let split = |texts: &[&str]| words(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        let (service, pairs) = split(&["scoring", "customer_id=1"]).unwrap();
+        assert_eq!(service.as_ref().map(Name::as_str), Some("scoring"));
+        assert_eq!(pairs[0].name, "customer_id");
+        assert!(split(&["customer_id=1"]).unwrap().0.is_none());
+        assert!(split(&["a-b"]).is_err());
+        assert!(
+            split(&["scoring", "customer_id"]).unwrap_err().to_string().contains("`customer_id` is not name=value")
+        );
+    }
+
+    #[test]
+    fn columns_that_nothing_needs_or_that_are_missing_are_told() {
+        let wanted = Wanted {
+            entities: vec![("customer_id".to_owned(), pairs::TEXT)],
+            request: vec![("loan_amount".to_owned(), larder_types::ScalarType::Float64.into())],
+        };
+        let wrong: Pair = "custmer_id=1".parse().unwrap();
+        let error = wanted.rows_of_pairs(&[&wrong]).unwrap_err().to_string();
+        assert!(error.contains("did you mean customer_id?"), "{error}");
+        let right: Pair = "customer_id=a,b".parse().unwrap();
+        let amount: Pair = "loan_amount=x".parse().unwrap();
+        let rows = wanted.rows_of_pairs(&[&right]).unwrap();
+        assert_eq!(wanted.entity_columns(&rows).unwrap()[0].1.len(), 2);
+        let error = wanted.request_columns(&rows).unwrap_err().to_string();
+        assert!(error.contains("request data loan_amount (float64) is missing"), "{error}");
+        let rows = wanted.rows_of_pairs(&[&right, &amount]).unwrap();
+        let error = wanted.request_columns(&rows).unwrap_err().to_string();
+        assert!(error.contains("column loan_amount: \"x\" is not a value of type float64"), "{error}");
+    }
+}

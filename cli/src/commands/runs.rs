@@ -1,0 +1,152 @@
+//! `larder runs`: list, show, watch, cancel.
+
+use clap::ValueEnum;
+use futures::TryStreamExt;
+use larder_client::RunFilter;
+use larder_definitions::run::{Run, RunState};
+use larder_types::Name;
+
+use super::Context;
+use crate::{
+    exit::Exit,
+    failure::{Failure, Outcome},
+    progress::RunBar,
+    render::runs::{OneRun, Runs, subject},
+};
+
+/// Look after runs: materializations and training sets
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List runs, newest first
+    #[command(after_help = "Example:\n  larder runs list --state running")]
+    List {
+        /// Of this view only
+        #[arg(long)]
+        view: Option<Name>,
+        /// In these states only
+        #[arg(long, value_delimiter = ',')]
+        state: Vec<State>,
+        /// At most so many
+        #[arg(long, short, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show a run in full
+    #[command(after_help = "Example:\n  larder runs show 0198c0de-7abc")]
+    Show {
+        /// The run
+        run: String,
+    },
+    /// Follow a run until it has ended; exits with 6 where it failed or was cancelled
+    #[command(after_help = "Example:\n  larder runs watch 0198c0de-7abc")]
+    Watch {
+        /// The run
+        run: String,
+    },
+    /// Stop a run
+    #[command(after_help = "Example:\n  larder runs cancel 0198c0de-7abc")]
+    Cancel {
+        /// The run
+        run: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum State {
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+impl From<State> for RunState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Pending => Self::Pending,
+            State::Running => Self::Running,
+            State::Succeeded => Self::Succeeded,
+            State::Failed => Self::Failed,
+            State::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
+    let project = context.project()?;
+    let materializer = context.services.materializer()?;
+    match arguments.command {
+        Command::List { view, state, limit } => {
+            let states = state.into_iter().map(RunState::from).collect();
+            let filter = RunFilter { view, states, page_size: limit, page_token: String::new() };
+            let page = materializer.told(materializer.client.list_runs(&project, &filter).await)?;
+            context.console.report(&Runs(page.runs))?;
+            Ok(Exit::Ok)
+        }
+        Command::Show { run } => {
+            let run = materializer.told(materializer.client.get_run(&project, &run).await)?;
+            context.console.report(&OneRun(run))?;
+            Ok(Exit::Ok)
+        }
+        Command::Watch { run } => {
+            let run = materializer.told(materializer.client.get_run(&project, &run).await)?;
+            let bar = RunBar::single(&subject(&run));
+            let run = watch(context, &project, run, &bar).await?;
+            bar.clear();
+            let exit = exit(&run);
+            context.console.report(&OneRun(run))?;
+            Ok(exit)
+        }
+        Command::Cancel { run } => {
+            let run = materializer.told(materializer.client.cancel_run(&project, &run).await)?;
+            context.console.report(&OneRun(run))?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// How often a lost stream is opened anew before it counts as an error.
+const MAX_REOPENED: u32 = 3;
+
+/// Follows a run until it has ended. A stream that is lost meanwhile is opened anew.
+pub(crate) async fn watch(context: &Context, project: &Name, run: Run, bar: &RunBar) -> Outcome<Run> {
+    let materializer = context.services.materializer()?;
+    let mut now = run;
+    let mut lost = 0;
+    bar.show(&now);
+    while !now.state.is_final() {
+        let followed = async {
+            let mut changes = materializer.client.watch_run(project, &now.id).await?;
+            while let Some(run) = changes.try_next().await? {
+                bar.show(&run);
+                now = run;
+            }
+            Ok(())
+        };
+        let followed = followed.await;
+        if !now.state.is_final() {
+            lost += 1;
+            if lost > MAX_REOPENED {
+                materializer.told(followed)?;
+                return Err(Failure::wrong(format!(
+                    "run {} can no longer be followed: see `larder runs show {0}`",
+                    now.id
+                )));
+            }
+        }
+    }
+    Ok(now)
+}
+
+/// What a command that waited for a run exits with.
+pub(crate) fn exit(run: &Run) -> Exit {
+    match run.state {
+        RunState::Succeeded => Exit::Ok,
+        RunState::Pending | RunState::Running | RunState::Failed | RunState::Cancelled => Exit::RunFailed,
+    }
+}

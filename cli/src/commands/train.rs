@@ -1,0 +1,166 @@
+//! `larder train`: a training set, point in time.
+
+mod files;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use futures::{Stream, StreamExt, stream};
+use larder_client::{TrainingSet, TrainingSetEvent};
+use larder_definitions::run::Run;
+use larder_types::{Error, Name, Result};
+use tokio::sync::mpsc;
+
+use self::files::{ResultFile, SpineFile};
+use super::{Context, runs, selection::Features};
+use crate::{
+    console::say,
+    exit::Exit,
+    failure::{Failure, Outcome},
+    progress::{self, RunBar},
+    render::trained::Trained,
+};
+
+/// Build a training set: each row of a spine with the features as they were at its time
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  larder train credit_scoring_service --spine spine.parquet --out training.parquet\n\n\
+    The spine has the join keys, a time, and whatever else: labels and other columns come through, rows stay in order.\n\
+    A spine on this machine is sent to the materializer and the result is received (--stream). With --on-server, the \
+    default for URLs such as s3://bucket/spine.parquet, the materializer reads and writes the files itself, under the \
+    roots that its configuration allows."
+)]
+pub(crate) struct Arguments {
+    /// The feature service
+    service: Option<Name>,
+    #[command(flatten)]
+    features: Features,
+    /// The spine: .parquet, .arrow or .csv; with --on-server also a folder or glob
+    #[arg(long, value_name = "FILE")]
+    spine: String,
+    /// The spine's column with the time
+    #[arg(long, value_name = "COLUMN", default_value = "event_timestamp")]
+    event_time: String,
+    /// The file to write: .parquet or .arrow. One that is there is replaced, once the new one is whole
+    #[arg(long, value_name = "FILE")]
+    out: String,
+    /// Send the spine and receive the result
+    #[arg(long, conflicts_with = "on_server")]
+    stream: bool,
+    /// Let the materializer read the spine and write the result
+    #[arg(long)]
+    on_server: bool,
+}
+
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
+    let on_server = arguments.on_server || (!arguments.stream && is_url(&arguments.spine));
+    let project = context.project()?;
+    let set = TrainingSet {
+        features: arguments.features.selection(arguments.service.clone())?,
+        spine_path: on_server.then(|| absolute(&arguments.spine)).transpose()?,
+        event_time: arguments.event_time.clone(),
+        output_path: on_server.then(|| absolute(&arguments.out)).transpose()?,
+        full_names: arguments.features.full_names,
+        min_revision: context.services.newest_revision(&project).await?,
+        project,
+    };
+    let started = Instant::now();
+    let (run, rows) = if on_server {
+        build_on_server(context, &set).await?
+    } else {
+        let (spine, out) = (PathBuf::from(&arguments.spine), PathBuf::from(&arguments.out));
+        build_by_stream(context, &set, &spine, &out).await?
+    };
+    let exit = runs::exit(&run);
+    if exit != Exit::Ok {
+        let error = run.error.as_deref().unwrap_or("it was cancelled");
+        say(&format!("error: run {}: {error}; {} was not written", run.id, arguments.out));
+    }
+    let (project, seconds) = (set.project, started.elapsed().as_secs_f64());
+    if exit == Exit::Ok || !context.console.is_table() {
+        context.console.report(&Trained { project, run, out: arguments.out, rows, seconds })?;
+    }
+    Ok(exit)
+}
+
+fn is_url(path: &str) -> bool {
+    path.contains("://")
+}
+
+/// As the materializer can find it: it may run in another folder.
+fn absolute(path: &str) -> Outcome<String> {
+    if is_url(path) {
+        return Ok(path.to_owned());
+    }
+    let path = Path::new(path);
+    let absolute = path.canonicalize().or_else(|_| std::path::absolute(path));
+    let absolute = absolute.map_err(|error| Failure::io(path.display(), &error))?;
+    Ok(absolute.display().to_string())
+}
+
+async fn build_on_server(context: &Context, set: &TrainingSet) -> Outcome<(Run, u64)> {
+    let materializer = context.services.materializer()?;
+    let mut events = materializer.told(materializer.client.training_set(set, stream::empty()).await)?;
+    let bar = RunBar::single("training set");
+    while let Some(event) = events.next().await {
+        match materializer.told(event)? {
+            TrainingSetEvent::Started(run) => bar.show(&run),
+            TrainingSetEvent::Progress(progress) => bar.show_progress(&progress),
+            TrainingSetEvent::Rows(_) => {}
+            TrainingSetEvent::Finished(run) => {
+                bar.clear();
+                let spine = run.plan.as_ref().and_then(|plan| plan.spine.as_ref());
+                let rows = spine.map_or(run.progress.written, |spine| spine.rows);
+                return Ok((*run, rows));
+            }
+        }
+    }
+    Err(ended_early())
+}
+
+async fn build_by_stream(context: &Context, set: &TrainingSet, spine: &Path, out: &Path) -> Outcome<(Run, u64)> {
+    let file = SpineFile::open(spine)?;
+    let mut result = ResultFile::create(out)?;
+    let bar = progress::sized(file.rows().unwrap_or(0), "training set");
+    let materializer = context.services.materializer()?;
+    let mut events = materializer.told(materializer.client.training_set(set, batches(file)).await)?;
+    let mut rows = 0;
+    while let Some(event) = events.next().await {
+        match materializer.told(event)? {
+            TrainingSetEvent::Started(_) | TrainingSetEvent::Progress(_) => {}
+            TrainingSetEvent::Rows(batch) => {
+                result.write(&batch)?;
+                rows += batch.num_rows() as u64;
+                bar.set_position(rows);
+                bar.set_message(format!("{} rows", progress::grouped(rows)));
+            }
+            TrainingSetEvent::Finished(run) => {
+                bar.finish_and_clear();
+                if runs::exit(&run) == Exit::Ok {
+                    result.finish()?;
+                }
+                return Ok((*run, rows));
+            }
+        }
+    }
+    Err(ended_early())
+}
+
+fn ended_early() -> Failure {
+    Failure::Error(Error::unavailable("the materializer ended the training set before it was whole"))
+}
+
+/// The spine, read on a thread of its own, a few batches ahead.
+fn batches(file: SpineFile) -> impl Stream<Item = Result<arrow::array::RecordBatch>> + Send + 'static {
+    let (read, mut batches) = mpsc::channel(2);
+    tokio::task::spawn_blocking(move || {
+        for batch in file {
+            if read.blocking_send(batch).is_err() {
+                return;
+            }
+        }
+    });
+    stream::poll_fn(move |cx| batches.poll_recv(cx))
+}

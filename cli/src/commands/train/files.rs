@@ -1,0 +1,218 @@
+//! Spines and training sets as files on this machine.
+
+use std::{
+    fs::{self, File},
+    io::{BufReader, BufWriter, Seek},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::Schema,
+    error::ArrowError,
+    ipc::{reader::FileReader, writer::FileWriter},
+};
+use larder_types::Error;
+use parquet::arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder};
+
+use crate::failure::{Failure, Outcome};
+
+/// Rows in a batch of a spine.
+const BATCH_ROWS: usize = 8_192;
+
+/// A spine, batch by batch.
+pub(super) struct SpineFile {
+    name: String,
+    rows: Option<u64>,
+    batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>,
+}
+
+impl SpineFile {
+    /// Parquet, Arrow or CSV, by the name of the file. The types of CSV columns are found by reading all of it.
+    pub(super) fn open(path: &Path) -> Outcome<Self> {
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|error| Failure::io(format_args!("{name} cannot be opened"), &error))?;
+        let kind = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_owned();
+        let wrong = |error: ArrowError| Failure::wrong(format!("{name} is not a whole .{kind} file: {error}"));
+        let (rows, batches): (_, Box<dyn Iterator<Item = _> + Send>) = match kind.as_str() {
+            "parquet" | "pq" => {
+                let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(error.into()))?;
+                let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).ok();
+                let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(|error| wrong(error.into()))?;
+                (rows, Box::new(reader))
+            }
+            "arrow" | "feather" | "ipc" => {
+                (None, Box::new(FileReader::try_new(BufReader::new(file), None).map_err(wrong)?))
+            }
+            "csv" => (None, Box::new(csv(file).map_err(wrong)?)),
+            _ => {
+                let message = format!("{name} is of no kind that a spine can be: name it .parquet, .arrow or .csv");
+                return Err(Failure::wrong(message));
+            }
+        };
+        Ok(Self { name, rows, batches })
+    }
+
+    /// How many rows it has, where the file says so.
+    pub(super) fn rows(&self) -> Option<u64> {
+        self.rows
+    }
+}
+
+impl Iterator for SpineFile {
+    type Item = Result<RecordBatch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let wrong = |error| Error::invalid_argument(format!("{} cannot be read: {error}", self.name));
+        Some(self.batches.next()?.map_err(wrong))
+    }
+}
+
+fn csv(mut file: File) -> Result<impl Iterator<Item = Result<RecordBatch, ArrowError>> + Send, ArrowError> {
+    let format = arrow_csv::reader::Format::default().with_header(true);
+    let (schema, _): (Schema, usize) = format.infer_schema(BufReader::new(&file), None)?;
+    file.rewind()?;
+    arrow_csv::ReaderBuilder::new(Arc::new(schema)).with_format(format).with_batch_size(BATCH_ROWS).build(file)
+}
+
+/// A file that takes its name when it is whole, and is gone where it never becomes so.
+pub(super) struct ResultFile {
+    path: PathBuf,
+    partial: PathBuf,
+    is_parquet: bool,
+    writer: Option<Writer>,
+}
+
+enum Writer {
+    Parquet(Box<ArrowWriter<File>>),
+    Arrow(Box<FileWriter<BufWriter<File>>>),
+}
+
+impl ResultFile {
+    /// Parquet or Arrow, by the name of the file.
+    pub(super) fn create(path: &Path) -> Outcome<Self> {
+        let is_parquet = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("parquet" | "pq") => true,
+            Some("arrow" | "feather" | "ipc") => false,
+            Some(_) | None => {
+                let name = path.display();
+                return Err(Failure::wrong(format!(
+                    "{name} is of no kind that can be written: name it .parquet or .arrow"
+                )));
+            }
+        };
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        File::create(&partial)
+            .map_err(|error| Failure::io(format_args!("{} cannot be written", path.display()), &error))?;
+        Ok(Self { path: path.to_owned(), partial, is_parquet, writer: None })
+    }
+
+    /// Adds rows; all batches have the first one's schema.
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Outcome<()> {
+        let written = self.writer_for(batch.schema().as_ref()).and_then(|writer| match writer {
+            Writer::Parquet(writer) => writer.write(batch).map_err(ArrowError::from),
+            Writer::Arrow(writer) => writer.write(batch),
+        });
+        written.map_err(|error| self.wrong(&error))
+    }
+
+    /// Makes it whole.
+    pub(super) fn finish(mut self) -> Outcome<()> {
+        let closed = match self.writer.take() {
+            None => return Err(Failure::wrong("the spine has no rows, so the training set has none either")),
+            Some(Writer::Parquet(writer)) => writer.close().map(|_| ()).map_err(ArrowError::from),
+            Some(Writer::Arrow(mut writer)) => writer.finish(),
+        };
+        let renamed = closed.and_then(|()| fs::rename(&self.partial, &self.path).map_err(ArrowError::from));
+        renamed.map_err(|error| self.wrong(&error))
+    }
+
+    fn writer_for(&mut self, schema: &Schema) -> Result<&mut Writer, ArrowError> {
+        if let Some(ref mut writer) = self.writer {
+            return Ok(writer);
+        }
+        let (file, schema) = (File::create(&self.partial)?, Arc::new(schema.clone()));
+        let writer = if self.is_parquet {
+            Writer::Parquet(Box::new(ArrowWriter::try_new(file, schema, None)?))
+        } else {
+            Writer::Arrow(Box::new(FileWriter::try_new_buffered(file, &schema)?))
+        };
+        Ok(self.writer.insert(writer))
+    }
+
+    fn wrong(&self, error: &ArrowError) -> Failure {
+        Failure::wrong(format!("{} cannot be written: {error}", self.path.display()))
+    }
+}
+
+impl Drop for ResultFile {
+    fn drop(&mut self) {
+        // Gone already where it was renamed; nothing can be done where it cannot be removed.
+        let _ = fs::remove_file(&self.partial);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::{AsArray, Float64Array, Int64Array, StringArray},
+        datatypes::{DataType, Field, Int64Type},
+    };
+
+    use super::*;
+
+    fn batch() -> RecordBatch {
+        RecordBatch::try_from_iter([
+            ("customer_id", Arc::new(StringArray::from(vec!["a", "b"])) as _),
+            ("score", Arc::new(Float64Array::from(vec![Some(f64::NAN), None])) as _),
+        ])
+        .unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_only_whole_files_have_the_name() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["set.parquet", "set.arrow"] {
+            let path = folder.path().join(name);
+            let mut file = ResultFile::create(&path).unwrap();
+            file.write(&batch()).unwrap();
+            assert!(!path.exists());
+            file.finish().unwrap();
+            let read: Vec<RecordBatch> = SpineFile::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
+            assert_eq!(format!("{read:?}"), format!("{:?}", [batch()]));
+        }
+        let mut abandoned = ResultFile::create(&folder.path().join("other.parquet")).unwrap();
+        abandoned.write(&batch()).unwrap();
+        drop(abandoned);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn columns_of_csv_get_the_types_of_all_their_values() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spine.csv");
+        fs::write(&path, "customer_id,event_timestamp,label\nC1,2026-01-01T00:00:00Z,1\nC2,2026-01-02T00:00:00Z,\n")
+            .unwrap();
+        let read: Vec<RecordBatch> = SpineFile::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
+        let schema = read[0].schema();
+        assert_eq!(schema.field(0), &Field::new("customer_id", DataType::Utf8, true));
+        assert!(matches!(schema.field(1).data_type(), DataType::Timestamp(..)), "{schema}");
+        assert_eq!(read[0].column(2).as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(1), None]));
+    }
+
+    #[test]
+    fn files_of_other_kinds_are_refused_by_name() {
+        for (path, message) in [("a.xlsx", "name it .parquet"), ("a", "name it .parquet or .arrow")] {
+            let error = ResultFile::create(Path::new(path)).err().unwrap().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let cut = folder.path().join("cut.parquet");
+        fs::write(&cut, "PAR1").unwrap();
+        let error = SpineFile::open(&cut).err().unwrap().to_string();
+        assert!(error.contains("cut.parquet is not a whole .parquet file"), "{error}");
+    }
+}

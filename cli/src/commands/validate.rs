@@ -1,0 +1,111 @@
+//! `larder validate`: checks definitions without a server.
+
+use std::collections::BTreeMap;
+
+use larder_definitions::{
+    ObjectKind, Problem,
+    yaml::{FeatureRepository, json_schema, read_folder},
+};
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::{
+    console::{Report, say},
+    exit::Exit,
+    failure::{Outcome, count},
+    render::Paint,
+};
+
+/// Check the definitions, without a server
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  larder validate && larder apply\n\n\
+    Every problem is told at once as `file:line:column: what is wrong and what would be right`; the exit code is 5 then.\n\
+    For completion and checks in an editor: larder validate --json-schema > larder.schema.json")]
+pub(crate) struct Arguments {
+    /// Print the JSON Schema of definition files instead, for editors
+    #[arg(long, alias = "schema")]
+    json_schema: bool,
+}
+
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
+    if arguments.json_schema {
+        context.console.text(&format!("{:#}", json_schema()))?;
+        return Ok(Exit::Ok);
+    }
+    let validated = Validated(read_folder(&context.globals.repository));
+    context.console.report(&validated)?;
+    match &validated.0 {
+        Ok(_) => Ok(Exit::Ok),
+        Err(problems) => {
+            if context.console.is_table() {
+                say(&format!("error: {}", count(problems.len(), "problem", "problems")));
+            }
+            Ok(Exit::Invalid)
+        }
+    }
+}
+
+/// Definitions, or everything that is wrong with them.
+struct Validated(Result<FeatureRepository, Vec<Problem>>);
+
+impl Report for Validated {
+    fn json(&self) -> Value {
+        match &self.0 {
+            Ok(repository) => json!({
+                "valid": true,
+                "project": repository.project,
+                "objects": counts(repository),
+                "problems": [],
+            }),
+            Err(problems) => {
+                let problems: Vec<Value> = problems.iter().map(problem_json).collect();
+                json!({ "valid": false, "project": null, "objects": {}, "problems": problems })
+            }
+        }
+    }
+
+    fn text(&self, _paint: Paint) -> String {
+        match &self.0 {
+            Ok(repository) => {
+                let counts: Vec<String> =
+                    ObjectKind::ALL.into_iter().filter_map(|kind| counted(repository, kind)).collect();
+                format!("Project {}: {}; all is well", repository.project, counts.join(", "))
+            }
+            Err(problems) => problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+        }
+    }
+}
+
+/// Objects by the section that has them.
+fn counts(repository: &FeatureRepository) -> BTreeMap<&'static str, usize> {
+    ObjectKind::ALL.into_iter().map(|kind| (kind.section(), number(repository, kind))).collect()
+}
+
+fn number(repository: &FeatureRepository, kind: ObjectKind) -> usize {
+    repository.objects.iter().filter(|(object, _)| object.id().kind == kind).count()
+}
+
+/// `2 feature views`; none where there are none.
+fn counted(repository: &FeatureRepository, kind: ObjectKind) -> Option<String> {
+    let plural = match kind {
+        ObjectKind::Entity => "entities",
+        ObjectKind::Source => "sources",
+        ObjectKind::FeatureView => "feature views",
+        ObjectKind::OnDemandFeatureView => "on-demand feature views",
+        ObjectKind::FeatureService => "feature services",
+    };
+    let number = number(repository, kind);
+    (number > 0).then(|| count(number, kind.as_str(), plural))
+}
+
+fn problem_json(problem: &Problem) -> Value {
+    let Problem { location, path, message } = problem;
+    let place = location.as_ref();
+    json!({
+        "file": place.map(|place| &*place.file),
+        "line": place.map(|place| place.line),
+        "column": place.map(|place| place.column),
+        "path": path,
+        "message": message,
+    })
+}

@@ -1,0 +1,100 @@
+//! Why a command did not do what it was asked to.
+
+use std::{fmt, io};
+
+use larder_definitions::Problem;
+use larder_types::Error;
+
+use crate::exit::Exit;
+
+/// Told on standard error at the end, once.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// A call, a file or an argument.
+    Error(Error),
+    /// Definitions, each problem with its place.
+    Definitions(Vec<Problem>),
+    /// Nobody reads standard output any more: nothing to tell, and nobody to tell it to.
+    Closed,
+}
+
+/// How a command ended.
+pub(crate) type Outcome<T = Exit> = Result<T, Failure>;
+
+impl Failure {
+    /// A request that is wrong in itself.
+    pub(crate) fn wrong(message: impl Into<String>) -> Self {
+        Self::Error(Error::invalid_argument(message))
+    }
+
+    /// Something outside that failed, e.g. a file: `doing` says what was being done.
+    pub(crate) fn io(doing: impl fmt::Display, error: &io::Error) -> Self {
+        Self::wrong(format!("{doing}: {error}"))
+    }
+
+    /// What the process exits with.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Error(error) => error.code().into(),
+            Self::Definitions(_) => Exit::Invalid,
+            Self::Closed => Exit::Ok,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(error) => fmt_error(error, f),
+            Self::Definitions(problems) => {
+                problems.iter().try_for_each(|problem| writeln!(f, "{problem}"))?;
+                write!(
+                    f,
+                    "error: {}",
+                    count(problems.len(), "problem in the definitions", "problems in the definitions")
+                )
+            }
+            Self::Closed => Ok(()),
+        }
+    }
+}
+
+/// The message, and each violation on a line of its own where the message does not say it already.
+fn fmt_error(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "error: {}", error.message())?;
+    for violation in error.violations().iter().filter(|violation| !error.message().contains(&violation.description)) {
+        match violation.field.as_str() {
+            "" => write!(f, "\n  {}", violation.description)?,
+            field => write!(f, "\n  {field}: {}", violation.description)?,
+        }
+    }
+    Ok(())
+}
+
+/// `1 problem`, `3 problems`.
+pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn violations_are_listed_unless_the_message_says_them() {
+        let error = Error::invalid_field("income", "is missing").with_violation("age", "is a string");
+        assert_eq!(Failure::Error(error).to_string(), "error: income: is missing\n  age: is a string");
+    }
+
+    #[test]
+    fn problems_come_before_their_count() {
+        let problems = vec![Problem::new("a", "one"), Problem::new("b", "two")];
+        assert_eq!(Failure::Definitions(problems).to_string(), "a: one\nb: two\nerror: 2 problems in the definitions");
+    }
+}

@@ -1,0 +1,69 @@
+//! `larder --help`: the commands by what they are for, and the exit codes.
+
+use clap::{Command, CommandFactory};
+
+use crate::{arguments::Cli, exit};
+
+/// Every command, in groups.
+const GROUPS: [(&str, &[&str]); 5] = [
+    ("Start", &["init", "validate", "up"]),
+    ("Declare features", &["plan", "apply", "diff", "revisions", "rollback"]),
+    ("Find features", &["list", "describe", "search", "lineage", "docs"]),
+    ("Use features", &["push", "materialize", "runs", "online", "train"]),
+    ("Shell", &["completions"]),
+];
+
+/// The whole command line, with help that is grouped.
+pub(crate) fn command() -> Command {
+    let command = Cli::command();
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{}\nOptions:\n{{options}}\n\nExit codes:\n{}\n\n\
+         `larder COMMAND --help` explains a command, with an example.\n",
+        groups(&command),
+        exit::TABLE,
+    );
+    command.help_template(template).disable_help_subcommand(true)
+}
+
+fn groups(command: &Command) -> String {
+    let about = |name: &str| {
+        let command = command.find_subcommand(name);
+        command.and_then(Command::get_about).map(ToString::to_string).unwrap_or_default()
+    };
+    let group = |(title, names): &(&str, &[&str])| {
+        let lines: String = names.iter().map(|name| format!("  {name:<12} {}\n", about(name))).collect();
+        format!("\n{title}:\n{lines}")
+    };
+    GROUPS.iter().map(group).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_command_is_in_one_group_and_has_an_example() {
+        let command = command();
+        let grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let known: BTreeSet<&str> = command.get_subcommands().map(Command::get_name).collect();
+        assert_eq!(grouped.len(), known.len());
+        assert_eq!(grouped.iter().copied().collect::<BTreeSet<_>>(), known);
+        for subcommand in command.get_subcommands() {
+            let mut leaves: Vec<&Command> = subcommand.get_subcommands().collect();
+            if leaves.is_empty() {
+                leaves.push(subcommand);
+            }
+            for leaf in leaves {
+                let example = leaf.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(example.starts_with("Example:\n  larder "), "{}: {example}", leaf.get_name());
+            }
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+}

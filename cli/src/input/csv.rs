@@ -1,0 +1,55 @@
+//! CSV with a line of headings. An empty place is null.
+
+use std::{fs::File, path::Path};
+
+use super::{Cells, Column, RowFile, Rows, cell::Cell};
+use crate::failure::{Failure, Outcome};
+
+pub(super) struct CsvFile {
+    file: String,
+    size: u64,
+    reader: csv::Reader<File>,
+    headings: Vec<String>,
+    read: u64,
+}
+
+impl CsvFile {
+    pub(super) fn open(path: &Path, file: File) -> Outcome<Self> {
+        let size = file.metadata().map_or(0, |metadata| metadata.len());
+        let mut reader = csv::Reader::from_reader(file);
+        let name = path.display().to_string();
+        let headings = reader.headers().map_err(|error| wrong(&name, &error))?.iter().map(str::to_owned).collect();
+        Ok(Self { file: name, size, reader, headings, read: 0 })
+    }
+}
+
+impl RowFile for CsvFile {
+    fn next(&mut self, max_rows: usize) -> Outcome<Option<Rows>> {
+        let mut columns = vec![Vec::new(); self.headings.len()];
+        let mut record = csv::StringRecord::new();
+        let mut len = 0;
+        while len < max_rows && self.reader.read_record(&mut record).map_err(|error| wrong(&self.file, &error))? {
+            for (column, text) in columns.iter_mut().zip(&record) {
+                column.push(if text.is_empty() { Cell::Null } else { Cell::Plain(text.to_owned()) });
+            }
+            len += 1;
+        }
+        let first = self.read + 1;
+        self.read += len as u64;
+        let column = |(name, cells): (&String, Vec<Cell>)| Column { name: name.clone(), cells: Cells::Told(cells) };
+        let columns = self.headings.iter().zip(columns).map(column).collect();
+        Ok((len > 0).then(|| Rows { file: self.file.clone(), first, len, columns }))
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        (self.size, self.reader.position().byte())
+    }
+}
+
+fn wrong(file: &str, error: &csv::Error) -> Failure {
+    if let csv::ErrorKind::Io(error) = error.kind() {
+        Failure::io(format_args!("{file} cannot be read"), error)
+    } else {
+        Failure::wrong(format!("{file} is not CSV: {error}"))
+    }
+}

@@ -1,0 +1,309 @@
+//! Cells into columns of a type. Nothing is rounded, cut or guessed: what is not exactly a value of the type is an error
+//! that names row and column.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        Array, ArrayRef, BinaryArray, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, ListArray,
+        PrimitiveArray, StringArray, TimestampMicrosecondArray,
+    },
+    buffer::{NullBuffer, OffsetBuffer},
+    compute::{CastOptions, cast_with_options},
+    datatypes::{DataType, Field, Int64Type, TimeUnit, TimestampMicrosecondType},
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use larder_types::{ScalarType, Timestamp, ValueType};
+
+use super::{Cells, Rows, cell::Cell, json};
+use crate::failure::{Failure, Outcome};
+
+impl Rows {
+    /// The column of that name as `value_type`; none where there is no such column.
+    pub(crate) fn typed(&self, name: &str, value_type: ValueType) -> Outcome<Option<ArrayRef>> {
+        let Some(column) = self.column(name) else { return Ok(None) };
+        match &column.cells {
+            Cells::Typed(array) => self.converted(name, array, value_type).map(Some),
+            Cells::Told(cells) => self.read(name, cells, value_type).map(Some),
+        }
+    }
+
+    /// The times in the column of that name; none where there is no such column. A null is an error.
+    pub(crate) fn times(&self, name: &str) -> Outcome<Option<Vec<Timestamp>>> {
+        let Some(array) = self.typed(name, ScalarType::Timestamp.into())? else { return Ok(None) };
+        let times = array.as_any().downcast_ref::<TimestampMicrosecondArray>();
+        let time = |(row, time): (usize, Option<i64>)| {
+            time.map(Timestamp::from_micros).ok_or_else(|| self.wrong(row, name, "is null; every row needs a time"))
+        };
+        times.into_iter().flatten().enumerate().map(time).collect::<Outcome<_>>().map(Some)
+    }
+
+    fn wrong(&self, row: usize, column: &str, what: &str) -> Failure {
+        Failure::wrong(format!("{}: row {}, column {column}: {what}", self.file, self.first + row as u64))
+    }
+
+    fn read(&self, name: &str, cells: &[Cell], value_type: ValueType) -> Outcome<ArrayRef> {
+        let read = match value_type {
+            ValueType::Scalar(scalar) => scalars(cells, scalar),
+            ValueType::List(item) => lists(cells, item),
+        };
+        read.map_err(|row| {
+            let cell = cells.get(row).map(ToString::to_string).unwrap_or_default();
+            self.wrong(row, name, &format!("{cell} is not a value of type {value_type}; {}", hint(value_type)))
+        })
+    }
+
+    fn converted(&self, name: &str, array: &ArrayRef, value_type: ValueType) -> Outcome<ArrayRef> {
+        let wanted = value_type.arrow();
+        let from = plain_type(array.data_type());
+        let is_one = match value_type {
+            ValueType::Scalar(scalar) => widens(from, scalar),
+            ValueType::List(item) => item_type(from).is_some_and(|from| widens(from, item)),
+        };
+        if !is_one {
+            return Err(Failure::wrong(format!(
+                "{}: column {name} has the type {from}, which does not fit into {value_type}",
+                self.file
+            )));
+        }
+        if wanted == ScalarType::Timestamp.arrow() && matches!(from, DataType::Timestamp(TimeUnit::Nanosecond, _)) {
+            return Ok(rounded_down(array));
+        }
+        let options = CastOptions { safe: false, ..CastOptions::default() };
+        cast_with_options(array, &wanted, &options)
+            .map_err(|error| Failure::wrong(format!("{}: column {name} as {value_type}: {error}", self.file)))
+    }
+}
+
+/// The type of the values, however they are laid out.
+fn plain_type(data_type: &DataType) -> &DataType {
+    if let DataType::Dictionary(_, values) = data_type { values } else { data_type }
+}
+
+/// The type of a list's items.
+fn item_type(data_type: &DataType) -> Option<&DataType> {
+    if let DataType::List(item) | DataType::LargeList(item) = data_type {
+        Some(plain_type(item.data_type()))
+    } else {
+        None
+    }
+}
+
+/// Whether every value of the first type is one of the second, or is found not to be one by the cast.
+fn widens(from: &DataType, to: ScalarType) -> bool {
+    match to {
+        ScalarType::Bool => *from == DataType::Boolean,
+        ScalarType::Int32 | ScalarType::Int64 => from.is_integer(),
+        ScalarType::Float32 => matches!(from, DataType::Float16 | DataType::Float32),
+        ScalarType::Float64 => from.is_floating() || matches!(from, DataType::Int8 | DataType::Int16 | DataType::Int32),
+        ScalarType::String => matches!(from, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
+        ScalarType::Bytes => {
+            let is_variable = matches!(from, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
+            is_variable || matches!(from, DataType::FixedSizeBinary(_))
+        }
+        ScalarType::Timestamp => matches!(from, DataType::Timestamp(..) | DataType::Date32),
+    }
+}
+
+/// Nanoseconds in microseconds, towards the past.
+fn rounded_down(array: &ArrayRef) -> ArrayRef {
+    let nanos = array.to_data().into_builder().data_type(DataType::Int64).build();
+    let nanos = nanos.map(PrimitiveArray::<Int64Type>::from).unwrap_or_else(|_| Int64Array::new_null(array.len()));
+    let micros = nanos.unary::<_, TimestampMicrosecondType>(|nanos| nanos.div_euclid(1_000));
+    Arc::new(micros.with_timezone("UTC"))
+}
+
+/// How a value of the type is written.
+fn hint(value_type: ValueType) -> &'static str {
+    match value_type {
+        ValueType::Scalar(ScalarType::Bool) => "write true or false",
+        ValueType::Scalar(ScalarType::Int32) => "write a whole number of 32 bits",
+        ValueType::Scalar(ScalarType::Int64) => "write a whole number of 64 bits",
+        ValueType::Scalar(ScalarType::Float32 | ScalarType::Float64) => "write a number such as 12.5, NaN or Infinity",
+        ValueType::Scalar(ScalarType::String) => "write text; in JSON, in quotes",
+        ValueType::Scalar(ScalarType::Bytes) => "write base64",
+        ValueType::Scalar(ScalarType::Timestamp) => {
+            "write RFC 3339, e.g. 2026-01-31T08:30:00Z, or microseconds since 1970"
+        }
+        ValueType::List(_) => "write a JSON list such as [1, 2]",
+    }
+}
+
+/// A column of the cells, or the first one that is not a value of the type.
+fn scalars(cells: &[Cell], scalar: ScalarType) -> Result<ArrayRef, usize> {
+    Ok(match scalar {
+        ScalarType::Bool => Arc::new(BooleanArray::from(all(cells, boolean)?)),
+        ScalarType::Int32 => Arc::new(Int32Array::from(all(cells, |cell| digits(cell)?.parse().ok())?)),
+        ScalarType::Int64 => Arc::new(Int64Array::from(all(cells, |cell| digits(cell)?.parse().ok())?)),
+        ScalarType::Float32 => Arc::new(Float32Array::from(all(cells, |cell| float_text(cell)?.parse().ok())?)),
+        ScalarType::Float64 => Arc::new(Float64Array::from(all(cells, |cell| float_text(cell)?.parse().ok())?)),
+        ScalarType::String => Arc::new(StringArray::from(all(cells, text)?)),
+        ScalarType::Bytes => Arc::new(BinaryArray::from_iter(all(cells, bytes)?)),
+        ScalarType::Timestamp => Arc::new(TimestampMicrosecondArray::from(all(cells, instant)?).with_timezone("UTC")),
+    })
+}
+
+fn lists(cells: &[Cell], item: ScalarType) -> Result<ArrayRef, usize> {
+    let lists = all(cells, |cell| match cell {
+        Cell::List(items) => Some(items.clone()),
+        Cell::Plain(text) => json::list(text),
+        Cell::Null | Cell::Bool(_) | Cell::Number(_) | Cell::Text(_) => None,
+    })?;
+    let lengths = lists.iter().map(|list| list.as_ref().map_or(0, Vec::len));
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    let nulls: NullBuffer = lists.iter().map(Option::is_some).collect();
+    let items: Vec<Cell> = lists.into_iter().flatten().flatten().collect();
+    let values = scalars(&items, item).map_err(|position| row_of(&offsets, position))?;
+    let field = Arc::new(Field::new("item", item.arrow(), true));
+    let nulls = (nulls.null_count() > 0).then_some(nulls);
+    Ok(Arc::new(ListArray::new(field, offsets, values, nulls)))
+}
+
+/// The row whose list has the item at `position`.
+fn row_of(offsets: &OffsetBuffer<i32>, position: usize) -> usize {
+    offsets.partition_point(|offset| usize::try_from(*offset).unwrap_or(0) <= position).saturating_sub(1)
+}
+
+fn all<T>(cells: &[Cell], convert: impl Fn(&Cell) -> Option<T>) -> Result<Vec<Option<T>>, usize> {
+    let one = |(row, cell): (usize, &Cell)| {
+        if *cell == Cell::Null { Ok(None) } else { convert(cell).map(Some).ok_or(row) }
+    };
+    cells.iter().enumerate().map(one).collect()
+}
+
+fn boolean(cell: &Cell) -> Option<bool> {
+    match cell {
+        Cell::Bool(value) => Some(*value),
+        Cell::Plain(text) => text.to_lowercase().parse().ok(),
+        Cell::Null | Cell::Number(_) | Cell::Text(_) | Cell::List(_) => None,
+    }
+}
+
+fn digits(cell: &Cell) -> Option<&str> {
+    match cell {
+        Cell::Number(text) | Cell::Plain(text) => Some(text),
+        Cell::Null | Cell::Bool(_) | Cell::Text(_) | Cell::List(_) => None,
+    }
+}
+
+/// The text of a float, with its names for what is no number.
+fn float_text(cell: &Cell) -> Option<&str> {
+    match cell {
+        Cell::Number(text) | Cell::Plain(text) => Some(text),
+        Cell::Text(text) if matches!(text.as_str(), "NaN" | "Infinity" | "-Infinity") => Some(text),
+        Cell::Null | Cell::Bool(_) | Cell::Text(_) | Cell::List(_) => None,
+    }
+}
+
+fn text(cell: &Cell) -> Option<String> {
+    match cell {
+        Cell::Text(text) | Cell::Plain(text) => Some(text.clone()),
+        Cell::Null | Cell::Bool(_) | Cell::Number(_) | Cell::List(_) => None,
+    }
+}
+
+fn bytes(cell: &Cell) -> Option<Vec<u8>> {
+    BASE64_STANDARD.decode(text(cell)?).ok()
+}
+
+fn instant(cell: &Cell) -> Option<i64> {
+    let micros = digits(cell).and_then(|text| text.parse().ok());
+    micros.or_else(|| text(cell)?.parse::<Timestamp>().ok().map(Timestamp::as_micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::TimestampNanosecondArray;
+    use larder_types::ScalarType::{Bool, Bytes, Float32, Float64, Int32, Int64, String as Text, Timestamp as Time};
+
+    use super::*;
+    use crate::{input::Column, render::values};
+
+    fn rows(cells: Cells, len: usize) -> Rows {
+        Rows { file: "events.csv".to_owned(), first: 5, len, columns: vec![Column { name: "x".to_owned(), cells }] }
+    }
+
+    fn told(cell: Cell, value_type: ValueType) -> Outcome<ArrayRef> {
+        rows(Cells::Told(vec![Cell::Null, cell]), 2).typed("x", value_type).map(Option::unwrap)
+    }
+
+    #[test]
+    fn cells_become_values_of_the_type_or_an_error_with_their_place() {
+        let (plain, number, quoted) = (
+            |text: &str| Cell::Plain(text.to_owned()),
+            |text: &str| Cell::Number(text.to_owned()),
+            |text: &str| Cell::Text(text.to_owned()),
+        );
+        let good: Vec<(Cell, ValueType, &str)> = vec![
+            (plain("True"), Bool.into(), "true"),
+            (Cell::Bool(false), Bool.into(), "false"),
+            (plain("-2147483648"), Int32.into(), "-2147483648"),
+            (number("9223372036854775807"), Int64.into(), "9223372036854775807"),
+            (number("0.12345678901234568"), Float64.into(), "0.12345678901234568"),
+            (plain("-0.0"), Float64.into(), "-0.0"),
+            (quoted("NaN"), Float64.into(), "NaN"),
+            (number("-Infinity"), Float32.into(), "-inf"),
+            (plain("a,b"), Text.into(), "a,b"),
+            (quoted("/wA="), Bytes.into(), "/wA="),
+            (plain("2026-01-31T08:30:00.000001Z"), Time.into(), "2026-01-31T08:30:00.000001Z"),
+            (number("1"), Time.into(), "1970-01-01T00:00:00.000001Z"),
+            (plain("[1, null]"), ValueType::List(Int32), "[1,null]"),
+            (Cell::List(vec![quoted("a")]), ValueType::List(Text), "[\"a\"]"),
+        ];
+        for (cell, value_type, expected) in good {
+            let array = told(cell, value_type).unwrap();
+            assert_eq!(array.data_type(), &value_type.arrow());
+            assert!(array.is_null(0));
+            assert_eq!(values::text(&array, 1), expected);
+        }
+        let bad: Vec<(Cell, ValueType)> = vec![
+            (number("1"), Bool.into()),
+            (plain("2147483648"), Int32.into()),
+            (number("5.0"), Int64.into()),
+            (quoted("5"), Int64.into()),
+            (quoted("five"), Float64.into()),
+            (number("5"), Text.into()),
+            (plain("*"), Bytes.into()),
+            (plain("yesterday"), Time.into()),
+            (plain("1"), ValueType::List(Int64)),
+            (Cell::List(vec![quoted("a")]), ValueType::List(Int64)),
+        ];
+        for (cell, value_type) in bad {
+            let message = told(cell, value_type).unwrap_err().to_string();
+            assert!(message.starts_with("error: events.csv: row 6, column x: "), "{message}");
+            assert!(message.contains(&format!("not a value of type {value_type}; write ")), "{message}");
+        }
+    }
+
+    #[test]
+    fn columns_with_types_are_widened_and_never_narrowed_in_silence() {
+        let typed = |array: ArrayRef, value_type: ValueType| {
+            let len = array.len();
+            rows(Cells::Typed(array), len).typed("x", value_type).map(Option::unwrap)
+        };
+        let ints: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
+        assert_eq!(typed(ints.clone(), Int32.into()).unwrap().data_type(), &DataType::Int32);
+        assert!(typed(ints.clone(), Float64.into()).is_err());
+        assert!(typed(ints, Text.into()).unwrap_err().to_string().contains("has the type Int64"));
+        let great: ArrayRef = Arc::new(Int64Array::from(vec![1 << 40]));
+        assert!(typed(great, Int32.into()).is_err());
+        let nanos: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![Some(-1), Some(1_999), None]));
+        let micros = typed(nanos, Time.into()).unwrap();
+        let texts: Vec<String> = (0..3).map(|row| values::text(&micros, row)).collect();
+        assert_eq!(texts, ["1969-12-31T23:59:59.999999Z", "1970-01-01T00:00:00.000001Z", "null"]);
+    }
+
+    #[test]
+    fn a_time_is_never_null() {
+        let cells = Cells::Told(vec![Cell::Plain("1970-01-01".to_owned()), Cell::Null]);
+        let message = rows(cells, 2).times("x").unwrap_err().to_string();
+        assert_eq!(message, "error: events.csv: row 6, column x: is null; every row needs a time");
+    }
+
+    #[test]
+    fn an_item_of_a_list_is_told_by_its_row() {
+        let cells = vec![Cell::List(vec![]), Cell::List(vec![Cell::Null]), Cell::List(vec![Cell::Bool(true)])];
+        let message = rows(Cells::Told(cells), 3).typed("x", ValueType::List(Int64)).unwrap_err().to_string();
+        assert!(message.contains("row 7"), "{message}");
+    }
+}

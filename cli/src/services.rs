@@ -1,0 +1,143 @@
+//! Where the services are, and what is said when one cannot be reached.
+
+use std::{error::Error as _, time::Duration};
+
+use larder_client::{MaterializerClient, PushClient, RegistryClient, ServingClient, Transport};
+use larder_types::{Error, ErrorCode, Name, Result, Revision};
+
+use crate::{
+    arguments::Addresses,
+    failure::{Failure, Outcome},
+};
+
+/// How long a call may take: more than the services' own limit for calls without a deadline.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The way to every service.
+#[derive(Debug, Clone)]
+pub(crate) struct Services {
+    addresses: Addresses,
+}
+
+/// A client, and how to speak of the service it calls.
+#[derive(Debug, Clone)]
+pub(crate) struct Reached<C> {
+    pub(crate) client: C,
+    service: &'static str,
+    flag: &'static str,
+    address: String,
+}
+
+impl Services {
+    /// At these addresses. Nothing is connected before the first call.
+    pub(crate) fn at(addresses: &Addresses) -> Self {
+        Self { addresses: addresses.clone() }
+    }
+
+    pub(crate) fn registry(&self) -> Outcome<Reached<RegistryClient>> {
+        let client = |transport| RegistryClient::new(transport).within(DEADLINE);
+        reach("the registry", "--registry", &self.addresses.registry, client)
+    }
+
+    pub(crate) fn serving(&self) -> Outcome<Reached<ServingClient>> {
+        let client = |transport| ServingClient::new(transport).within(DEADLINE);
+        reach("serving", "--serving", &self.addresses.serving, client)
+    }
+
+    pub(crate) fn push_ingest(&self) -> Outcome<Reached<PushClient>> {
+        let client = |transport| PushClient::new(transport).within(DEADLINE);
+        reach("push-ingest", "--push-ingest", &self.addresses.push_ingest, client)
+    }
+
+    pub(crate) fn materializer(&self) -> Outcome<Reached<MaterializerClient>> {
+        let client = |transport| MaterializerClient::new(transport).within(DEADLINE);
+        reach("the materializer", "--materializer", &self.addresses.materializer, client)
+    }
+
+    /// The newest revision of a project: what other services are asked to know before they answer.
+    pub(crate) async fn newest_revision(&self, project: &Name) -> Outcome<Revision> {
+        let registry = self.registry()?;
+        let page = registry.told(registry.client.revisions(project, 1, "").await)?;
+        Ok(page.revisions.first().map_or(Revision(0), |info| info.revision))
+    }
+}
+
+fn reach<C>(
+    service: &'static str,
+    flag: &'static str,
+    address: &str,
+    client: impl FnOnce(Transport) -> C,
+) -> Outcome<Reached<C>> {
+    let transport = Transport::connect(address).map_err(|error| error.context(flag))?;
+    Ok(Reached { client: client(transport), service, flag, address: address.to_owned() })
+}
+
+impl<C> Reached<C> {
+    /// An answer of the service. Where none came at all, says which service it was, where it was looked for, and how to
+    /// start one.
+    pub(crate) fn told<T>(&self, answer: Result<T>) -> Outcome<T> {
+        answer.map_err(|error| if is_unreachable(&error) { self.unreachable(&error) } else { error.into() })
+    }
+
+    fn unreachable(&self, error: &Error) -> Failure {
+        let Self { service, flag, address, .. } = self;
+        let variable = flag.trim_start_matches('-').replace('-', "_").to_uppercase();
+        let message = format!(
+            "{service} does not answer at {address}: {}\n  \
+             `larder up` starts one on this machine; {flag} or LARDER__CLIENT__{variable} says where another one is",
+            deepest(error)
+        );
+        Failure::Error(Error::unavailable(message))
+    }
+}
+
+/// Errors that the transport made have a cause, those that a service answered have none.
+fn is_unreachable(error: &Error) -> bool {
+    error.code() == ErrorCode::Unavailable && error.source().is_some()
+}
+
+/// What lies at the bottom of it, e.g. `Connection refused (os error 111)`.
+fn deepest(error: &Error) -> String {
+    let mut text = error.message().to_owned();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = inner.to_string();
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    #[tokio::test]
+    async fn nobody_there_names_the_service_its_address_and_a_way_out() {
+        let addresses = Addresses {
+            registry: "127.0.0.1:1".to_owned(),
+            serving: "127.0.0.1:1".to_owned(),
+            push_ingest: "127.0.0.1:1".to_owned(),
+            materializer: "nowhere".to_owned(),
+        };
+        let services = Services::at(&addresses);
+        let failure = services.newest_revision(&Name::new("a").unwrap()).await.unwrap_err();
+        assert_eq!(failure.exit(), Exit::Unavailable);
+        let text = failure.to_string();
+        assert!(text.starts_with("error: the registry does not answer at 127.0.0.1:1: "), "{text}");
+        assert!(
+            text.contains("efused") && text.contains("larder up") && text.contains("LARDER__CLIENT__REGISTRY"),
+            "{text}"
+        );
+        let wrong = services.materializer().unwrap_err();
+        assert!(wrong.to_string().contains("--materializer: `nowhere`"), "{wrong}");
+        assert_eq!(wrong.exit(), Exit::Failed);
+    }
+
+    #[test]
+    fn what_a_service_answered_is_left_as_it_is() {
+        let registry = Reached { client: (), service: "serving", flag: "--serving", address: "a:1".to_owned() };
+        let failure = registry.told::<()>(Err(Error::unavailable("the online store is empty"))).unwrap_err();
+        assert_eq!(failure.to_string(), "error: the online store is empty");
+    }
+}

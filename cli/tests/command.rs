@@ -1,0 +1,202 @@
+//! The built command: exit codes, what goes to which output, what a mistake is answered with. No service is needed.
+
+mod running;
+
+use expect_test::expect;
+use running::{Ran, larder, larder_in, repository};
+
+#[test]
+fn help_groups_the_commands_and_names_the_exit_codes() {
+    let ran = larder(&["--help"]);
+    assert_eq!(ran.code, 0);
+    for text in ["Declare features:", "  apply        Make a revision", "Exit codes:", "  5  validation found problems"]
+    {
+        assert!(ran.out.contains(text), "{text}: {}", ran.out);
+    }
+    assert_eq!(ran.err, "");
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    for arguments in
+        [&[][..], &["aply"], &["online", "--nonsense"], &["materialize", "--from", "2026-01-01"], &["push", "events"]]
+    {
+        let ran = larder(arguments);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}: {}", ran.err);
+        assert!(!ran.err.is_empty());
+    }
+    assert!(larder(&["aply"]).err.contains("similar subcommand exists: 'apply'"));
+    let ran = larder(&["materialize", "--incremental", "--scheduled", "yesterday"]);
+    assert!(ran.err.contains("`yesterday` is not a time"), "{}", ran.err);
+}
+
+#[test]
+fn completions_are_a_script() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = larder(&["completions", shell]);
+        assert_eq!(ran.code, 0);
+        assert!(ran.out.contains("materialize") && ran.err.is_empty(), "{shell}");
+    }
+}
+
+#[test]
+fn what_init_makes_is_valid_and_never_overwrites() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = larder_in(folder.path(), &["init", "my-shop"]);
+    assert_eq!((made.code, made.out.as_str()), (0, ""), "{}", made.err);
+    let shop = folder.path().join("my-shop");
+    let valid = larder_in(&shop, &["validate"]);
+    assert_eq!((valid.code, valid.err.as_str()), (0, ""));
+    expect![[r#"
+        Project my_shop: 1 entity, 2 sources, 2 feature views, 1 on-demand feature view, 1 feature service; all is well
+    "#]]
+    .assert_eq(&valid.out);
+    for file in ["README.md", ".gitignore", "data/purchases.parquet", "data/spine.csv"] {
+        assert!(shop.join(file).exists(), "{file}");
+    }
+    std::fs::write(shop.join("larder.yaml"), "mine").unwrap();
+    let again = larder_in(folder.path(), &["init", "my-shop"]);
+    assert_eq!(again.code, 1);
+    assert!(again.err.starts_with("error: my-shop has larder.yaml, README.md"), "{}", again.err);
+    assert_eq!(std::fs::read_to_string(shop.join("larder.yaml")).unwrap(), "mine");
+}
+
+#[test]
+fn every_problem_is_told_with_its_place() {
+    let folder = repository(
+        "project: shop
+entities:
+  - name: customer
+    join_keys: [{ name: customer_id, type: float64 }]
+sources:
+  - { name: events, push: {} }
+feature_views:
+  - name: cart
+    entities: [custmer]
+    source: events
+    ttl: 0d
+    features: [{ name: value, type: float65 }]
+",
+    );
+    let ran = larder_in(folder.path(), &["validate"]);
+    assert_eq!((ran.code, ran.err.as_str()), (5, "error: 4 problems\n"), "{}", ran.out);
+    let places: Vec<&str> = ran.out.lines().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(
+        places,
+        ["larder.yaml:4:44", "larder.yaml:9:16", "larder.yaml:11:10", "larder.yaml:12:37"],
+        "{}",
+        ran.out
+    );
+    assert!(ran.out.contains("did you mean `customer`?"), "{}", ran.out);
+
+    let ran = larder_in(folder.path(), &["validate", "--output", "json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (5, ""));
+    let document = ran.json();
+    assert_eq!(document["valid"], false);
+    assert_eq!(document["problems"][0]["line"], 4);
+    assert_eq!(document["problems"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn what_is_not_yaml_or_not_there_is_told_too() {
+    let folder = repository("project: [shop\n");
+    let ran = larder_in(folder.path(), &["validate"]);
+    assert_eq!(ran.code, 5);
+    assert!(ran.out.starts_with("larder.yaml:") && ran.out.contains("is not YAML"), "{}", ran.out);
+    let empty = tempfile::tempdir().unwrap();
+    let ran = larder_in(empty.path(), &["validate"]);
+    assert_eq!(ran.code, 5);
+    assert!(ran.out.contains("no definitions (*.yaml, *.yml)"), "{}", ran.out);
+}
+
+#[test]
+fn the_schema_for_editors_is_json() {
+    for flag in ["--json-schema", "--schema"] {
+        let ran = larder(&["validate", flag]);
+        assert_eq!(ran.code, 0);
+        assert_eq!(ran.json()["title"], "Larder definitions");
+    }
+}
+
+#[test]
+fn apply_tells_problems_of_the_definitions_before_it_calls_anybody() {
+    let folder = repository("project: shop\nentities: [{ name: customer, join_keys: [] }]\n");
+    let ran = larder_in(folder.path(), &["apply", "--yes"]);
+    assert_eq!((ran.code, ran.out.as_str()), (5, ""));
+    assert!(
+        ran.err.contains("larder.yaml:2:") && ran.err.ends_with("error: 1 problem in the definitions\n"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn a_service_that_is_not_there_is_named_with_its_address() {
+    let folder = repository("project: shop\nentities: [{ name: c, join_keys: [{ name: c, type: int64 }] }]\n");
+    let commands: [&[&str]; 8] = [
+        &["plan"],
+        &["apply", "--yes"],
+        &["list", "features"],
+        &["search", "income"],
+        &["rollback", "1", "--yes"],
+        &["materialize"],
+        &["online", "service", "c=1"],
+        &["docs"],
+    ];
+    for command in commands {
+        let ran = larder_in(folder.path(), command);
+        assert_eq!((ran.code, ran.out.as_str()), (3, ""), "{command:?}: {}", ran.err);
+        assert!(ran.err.starts_with("error: the registry does not answer at http://127.0.0.1:1: "), "{}", ran.err);
+        assert!(ran.err.contains("`larder up` starts one"), "{}", ran.err);
+    }
+    let ran = larder_in(folder.path(), &["runs", "list"]);
+    assert_eq!(ran.code, 3);
+    assert!(ran.err.starts_with("error: the materializer does not answer"), "{}", ran.err);
+    let ran = larder_in(folder.path(), &["plan", "--registry", "nowhere"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("--registry: `nowhere` is not the address of a service"), "{}", ran.err);
+}
+
+#[test]
+fn without_a_project_the_command_says_how_to_name_one() {
+    let empty = tempfile::tempdir().unwrap();
+    let ran = larder_in(empty.path(), &["list", "features"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("--project NAME"), "{}", ran.err);
+    let ran = larder_in(empty.path(), &["list", "features", "--project", "9"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("`9` is not a name"), "{}", ran.err);
+}
+
+#[test]
+fn files_that_cannot_be_read_or_written_are_told_by_name() {
+    let folder = repository("project: shop\n");
+    let Ran { code, err, .. } = larder_in(folder.path(), &["train", "--spine", "s.csv", "--out", "t.parquet"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("which features?"), "{err}");
+}
+
+#[test]
+fn up_shows_its_settings_and_where_they_come_from() {
+    let ran = larder(&["up", "--print-config", "--data", "elsewhere", "--set", "serving.server.listen=127.0.0.1:1234"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    for line in [
+        "data: \"elsewhere\"  # --data",
+        "    listen: \"127.0.0.1:1234\"  # --set",
+        "    listen: \"127.0.0.1:6570\"  # default",
+    ] {
+        assert!(ran.out.lines().any(|known| known == line), "{line}: {}", ran.out);
+    }
+}
+
+#[test]
+fn every_wrong_setting_of_up_is_told() {
+    let ran = larder(&["up", "--set", "serving.server.lisen=1", "--set", "registry.server.listen=nowhere"]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert!(ran.err.starts_with("error: the configuration has 2 problems:"), "{}", ran.err);
+    assert!(
+        ran.err.contains("did you mean listen?") && ran.err.contains("registry.server.listen (--set)"),
+        "{}",
+        ran.err
+    );
+}
