@@ -123,7 +123,7 @@ declare_features() {
     show plan
     show apply --yes --message "first"
     echo
-    show describe feature-service credit_scoring_service
+    show describe credit_scoring_service
 }
 
 materialize() {
@@ -273,14 +273,14 @@ close() {
     trap '' INT TERM HUP
     [ -z "$closed" ] || return
     closed=1
-    for pid in $model_pid $larder_pid; do
-        kill -TERM "$pid" 2>/dev/null || continue
-        wait "$pid" 2>/dev/null || true
-    done
     if [ "$status" -ne 0 ] && [ -s "$folder/larder.log" ]; then
         echo "the last words of larder up:" >&2
         tail -n 20 "$folder/larder.log" >&2
     fi
+    for pid in $model_pid $larder_pid; do
+        kill -TERM "$pid" 2>/dev/null || continue
+        wait "$pid" 2>/dev/null || true
+    done
     if [ -n "${DEMO_KEEP:-}" ]; then
         echo "kept: $folder" >&2
     else
