@@ -273,7 +273,8 @@ close() {
     trap '' INT TERM HUP
     [ -z "$closed" ] || return
     closed=1
-    if [ "$status" -ne 0 ] && [ -s "$folder/larder.log" ]; then
+    # Above 128 it was interrupted: nothing went wrong.
+    if [ "$status" -ne 0 ] && [ "$status" -le 128 ] && [ -s "$folder/larder.log" ]; then
         echo "the last words of larder up:" >&2
         tail -n 20 "$folder/larder.log" >&2
     fi
