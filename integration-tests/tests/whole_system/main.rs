@@ -1,0 +1,6 @@
+//! The whole system in one process, over real ports and real embedded stores, through the typed client.
+
+mod definitions;
+mod history;
+mod sandbox;
+mod training_equals_serving;

@@ -1,0 +1,125 @@
+//! A running system in a temporary folder, and clients of it.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use larder_client::{
+    Applied, ChangeRequest, MaterializerClient, PushClient, RegistryClient, RunsClient, ServingClient, Transport,
+};
+use larder_definitions::{
+    ChangeSet,
+    run::{Run, RunState},
+    yaml::read_folder,
+};
+use larder_service::{Shutdown, config::ServerConfig};
+use larder_standalone::{Addresses, Config, Deps};
+use larder_types::{Name, Result, Revision, SystemClock};
+use tempfile::TempDir;
+
+pub(crate) struct Sandbox {
+    pub(crate) folder: TempDir,
+    pub(crate) addresses: Addresses,
+    shutdown: Shutdown,
+    running: Option<tokio::task::JoinHandle<Result<()>>>,
+}
+
+impl Sandbox {
+    pub(crate) async fn start() -> Self {
+        let folder = larder_test_kit::temporary_folder();
+        let (addresses, shutdown, running) = start(folder.path()).await;
+        Self { folder, addresses, shutdown, running: Some(running) }
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        let (addresses, shutdown, running) = start(self.folder.path()).await;
+        (self.addresses, self.shutdown, self.running) = (addresses, shutdown, Some(running));
+    }
+
+    pub(crate) async fn stop(&mut self) {
+        self.shutdown.begin("the test is over");
+        if let Some(running) = self.running.take() {
+            running.await.unwrap().unwrap();
+        }
+    }
+
+    pub(crate) fn registry(&self) -> RegistryClient {
+        RegistryClient::new(to(self.addresses.registry))
+    }
+
+    pub(crate) fn runs(&self) -> RunsClient {
+        RunsClient::new(to(self.addresses.registry))
+    }
+
+    pub(crate) fn serving(&self) -> ServingClient {
+        ServingClient::new(to(self.addresses.serving))
+    }
+
+    pub(crate) fn push(&self) -> PushClient {
+        PushClient::new(to(self.addresses.push_ingest))
+    }
+
+    pub(crate) fn materializer(&self) -> MaterializerClient {
+        MaterializerClient::new(to(self.addresses.materializer)).within(Duration::from_secs(60))
+    }
+
+    /// Writes `yaml` as the folder's definitions and applies them.
+    pub(crate) async fn apply(&self, yaml: &str) -> Result<Applied> {
+        let repository = self.folder.path().join("definitions");
+        std::fs::create_dir_all(&repository).unwrap();
+        std::fs::write(repository.join("larder.yaml"), yaml).unwrap();
+        let declared = read_folder(&repository).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let puts = declared.objects.into_iter().map(|(object, _)| object).collect();
+        let change = ChangeSet { puts, origin: "test".to_owned(), ..ChangeSet::default() };
+        let request = ChangeRequest { change, remove_missing: true };
+        self.registry().apply(&declared.project, &request).await
+    }
+
+    /// Brings all views online, and waits until it is done.
+    pub(crate) async fn materialize(&self, project: &Name, revision: Revision) -> Vec<Run> {
+        let runs = self.materializer().materialize(project, &[], None, revision).await.unwrap();
+        self.wait_for(project, runs).await
+    }
+
+    pub(crate) async fn wait_for(&self, project: &Name, runs: Vec<Run>) -> Vec<Run> {
+        use futures::StreamExt;
+        let mut ended = Vec::new();
+        for run in runs {
+            let mut states = self.runs().within(Duration::from_secs(60)).watch(project, &run.id).await.unwrap();
+            let mut last = run;
+            while let Some(run) = states.next().await {
+                last = run.unwrap();
+            }
+            assert!(last.state.is_final(), "{last:?}");
+            ended.push(last);
+        }
+        ended
+    }
+}
+
+pub(crate) fn assert_succeeded(runs: &[Run]) {
+    for run in runs {
+        assert_eq!(run.state, RunState::Succeeded, "{:?}", run.error);
+    }
+}
+
+fn to(address: std::net::SocketAddr) -> Transport {
+    Transport::connect(&address.to_string()).unwrap()
+}
+
+async fn start(folder: &Path) -> (Addresses, Shutdown, tokio::task::JoinHandle<Result<()>>) {
+    let mut config = Config { data: folder.join("data"), ..Config::default() };
+    for server in [
+        &mut config.registry.server,
+        &mut config.serving.server,
+        &mut config.push_ingest.server,
+        &mut config.materializer.server,
+    ] {
+        *server = ServerConfig::on_port(0);
+    }
+    config.materializer.roots = vec![folder.to_string_lossy().into_owned()];
+    let shutdown = Shutdown::new();
+    let deps = Deps { clock: Arc::new(SystemClock), shutdown: shutdown.clone() };
+    let app = larder_standalone::build(&config, deps).await.unwrap();
+    let addresses = app.addresses();
+    (addresses, shutdown, tokio::spawn(app.run()))
+}
