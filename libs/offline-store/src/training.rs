@@ -1,0 +1,197 @@
+//! Training sets: for every row of a spine, in its order, its own columns and the features as they were at its time.
+//!
+//! The spine is read once: checked, numbered, digested and written down beside its narrow columns (row, time, keys). Then
+//! a plan joins the history of each view with the narrow columns, puts everything beside the spine's rows, computes
+//! on-demand features and names the result. Nothing is read twice but what was written down.
+
+mod assemble;
+mod check;
+mod csv;
+mod digest;
+mod input;
+mod output;
+mod spool;
+
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use datafusion::{
+    execution::{
+        TaskContext,
+        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        memory_pool::{FairSpillPool, TrackConsumersPool},
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+    },
+    physical_plan::{ExecutionPlan, execute_stream},
+    prelude::SessionConfig,
+};
+use futures::{StreamExt, stream::BoxStream};
+use larder_definitions::{
+    Catalog,
+    run::SpineDigest,
+    selection::{Asked, Selection},
+};
+use larder_types::{Error, Result};
+use tempfile::TempDir;
+
+use crate::{
+    error::from_engine,
+    history::{HistorySource, ReadCounts},
+};
+
+pub use input::Spine;
+
+/// How many of the greatest takers of memory an error names.
+const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
+
+/// What a training set may use.
+#[derive(Debug, Clone)]
+pub struct TrainingOptions {
+    /// Bytes of memory of the joins together. What does not fit goes to disk.
+    pub memory_limit: usize,
+    /// Where the spine and what does not fit in memory is written; none: the system's folder for temporary files.
+    pub spill_folder: Option<PathBuf>,
+    /// How many files of a view are read at once.
+    pub readers: usize,
+}
+
+impl Default for TrainingOptions {
+    fn default() -> Self {
+        Self { memory_limit: 1 << 30, spill_folder: None, readers: 2 }
+    }
+}
+
+/// What a training set is to consist of.
+pub struct TrainingRequest {
+    /// The definitions.
+    pub catalog: Arc<Catalog>,
+    /// Which features.
+    pub features: Asked,
+    /// Whether features are called `view.feature`.
+    pub full_names: bool,
+    /// For which rows.
+    pub spine: Spine,
+    /// The spine's column with the time.
+    pub event_time: String,
+}
+
+/// Builds training sets.
+#[derive(Debug, Clone)]
+pub struct TrainingSets {
+    history: HistorySource,
+    options: TrainingOptions,
+}
+
+/// A training set that is ready to be computed. Dropped, or its stream dropped, all work on it ends and its temporary
+/// files go.
+pub struct TrainingSet {
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    spine: SpineDigest,
+    counts: ReadCounts,
+    history: HistorySource,
+    folder: TempDir,
+}
+
+impl TrainingSets {
+    /// Over this history.
+    pub fn new(history: HistorySource, options: TrainingOptions) -> Self {
+        Self { history, options }
+    }
+
+    /// Reads the spine, checks everything that can be checked, and plans.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for a spine without the time or a needed column, with one of a wrong type, with a row without
+    /// time (it names the row), or whose columns have names of features; `NOT_FOUND` and others as
+    /// [`Selection::resolve`] and [`crate::storage::Roots::list`] give them.
+    pub async fn prepare(&self, request: TrainingRequest) -> Result<TrainingSet> {
+        let TrainingRequest { catalog, features, full_names, spine, event_time } = request;
+        let selection = Selection::resolve(&catalog, &features, full_names)?;
+        check::check_offline(&selection)?;
+        let folder = self.folder()?;
+        let needed = check::Needed::new(&selection, &event_time);
+        let input = input::open(spine, self.history.roots(), &needed, folder.path()).await?;
+        check::check_names(&selection, &input.schema, full_names)?;
+        let spooled = spool::write(input, &needed, folder.path()).await?;
+        let counts = ReadCounts::default();
+        let assembly = assemble::Assembly {
+            catalog: &catalog,
+            selection: &selection,
+            spooled: &spooled,
+            history: &self.history,
+            readers: self.options.readers,
+            counts: &counts,
+        };
+        let plan = assembly.plan().await?;
+        let context = self.context()?;
+        let history = self.history.clone();
+        Ok(TrainingSet { plan, context, spine: spooled.digest, counts, history, folder })
+    }
+
+    fn folder(&self) -> Result<TempDir> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("larder-training-");
+        let folder = match &self.options.spill_folder {
+            Some(parent) => builder.tempdir_in(parent),
+            None => builder.tempdir(),
+        };
+        folder
+            .map_err(|error| Error::unavailable(format!("no temporary folder can be made: {error}")).with_source(error))
+    }
+
+    /// The engine's settings. Plans that were decoded elsewhere run in such a context too.
+    pub fn context(&self) -> Result<Arc<TaskContext>> {
+        let pool = TrackConsumersPool::new(FairSpillPool::new(self.options.memory_limit), NAMED_CONSUMERS);
+        let disk = match &self.options.spill_folder {
+            Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
+            None => DiskManagerMode::OsTmpDirectory,
+        };
+        let runtime: RuntimeEnv = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(pool))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(disk))
+            .build()
+            .map_err(from_engine)?;
+        self.history.register(&runtime)?;
+        let context = TaskContext::default().with_session_config(SessionConfig::new()).with_runtime(Arc::new(runtime));
+        Ok(Arc::new(context))
+    }
+}
+
+impl TrainingSet {
+    /// The columns: the spine's own, then features in the order asked.
+    pub fn schema(&self) -> SchemaRef {
+        self.plan.schema()
+    }
+
+    /// What tells its spine from another.
+    pub fn spine(&self) -> &SpineDigest {
+        &self.spine
+    }
+
+    /// How much history was read so far: progress.
+    pub fn counts(&self) -> &ReadCounts {
+        &self.counts
+    }
+
+    /// What computes it; it can be encoded with [`crate::plan::LarderPlanCodec`] as long as this training set lives.
+    pub fn plan(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.plan
+    }
+
+    /// Computes it. The rows come in the order of the spine.
+    pub fn stream(self) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let Self { plan, context, folder, .. } = self;
+        let stream = execute_stream(plan, context).map_err(from_engine)?;
+        // The folder stays until the stream goes.
+        Ok(stream.map(move |batch| (batch.map_err(from_engine), &folder).0).boxed())
+    }
+
+    /// Computes it and writes it as one Parquet file, which is there when it is complete and not before; `progress` is
+    /// told the rows written so far. Gives the number of rows.
+    pub async fn write(self, location: &str, progress: impl Fn(u64) + Send) -> Result<u64> {
+        let place = self.history.roots().place(location)?;
+        let schema = self.schema();
+        output::write(self.stream()?, schema, place, location, progress).await
+    }
+}

@@ -1,0 +1,116 @@
+//! What a request needs of its spine.
+
+use arrow::datatypes::{DataType, Schema};
+use larder_definitions::selection::Selection;
+use larder_types::{Error, KeyType, Name, Result, ScalarType, ValueType, near_names};
+
+use crate::widen::{can_widen, is_integer};
+
+/// The columns that a request needs of its spine.
+#[derive(Debug, Clone)]
+pub(super) struct Needed {
+    pub(super) time: String,
+    pub(super) keys: Vec<(Name, KeyType)>,
+    pub(super) request: Vec<(Name, ValueType)>,
+}
+
+impl Needed {
+    pub(super) fn new(selection: &Selection, event_time: &str) -> Self {
+        Self {
+            time: event_time.to_owned(),
+            keys: selection.entity_columns.iter().map(|(name, key_type)| (name.clone(), *key_type)).collect(),
+            request: selection.request_columns.clone(),
+        }
+    }
+
+    /// The type that a column must have, if it is needed.
+    pub(super) fn type_of(&self, column: &str) -> Option<ValueType> {
+        let key = self.keys.iter().find(|(name, _)| *name == *column).map(|(_, key)| ValueType::Scalar(key.scalar()));
+        let request = || self.request.iter().find(|(name, _)| *name == *column).map(|(_, value_type)| *value_type);
+        let time = || (self.time == column).then_some(ValueType::Scalar(ScalarType::Timestamp));
+        time().or(key).or_else(request)
+    }
+
+    /// Checks that a spine has what is needed. `INVALID_ARGUMENT` names each column at fault.
+    pub(super) fn check(&self, spine: &str, schema: &Schema) -> Result<()> {
+        let mut wrong = Vec::new();
+        let mut look = |name: &str, what: &str, wanted: &str, fits: &dyn Fn(&DataType) -> bool| {
+            let Ok(field) = schema.field_with_name(name) else {
+                wrong.push((name.to_owned(), missing(schema, name, what, wanted)));
+                return;
+            };
+            if !fits(field.data_type()) {
+                let text = format!("column `{name}` ({what}) has type {}, {wanted} is wanted", field.data_type());
+                wrong.push((name.to_owned(), text));
+            }
+        };
+        look(&self.time, "the time of each row", "timestamp", &|found| can_widen(found, ScalarType::Timestamp.into()));
+        for (name, key_type) in &self.keys {
+            look(name.as_str(), "join key", &key_type.to_string(), &|found| fits_key(found, *key_type));
+        }
+        for (name, value_type) in &self.request {
+            let what = "request data of on-demand features";
+            look(name.as_str(), what, &value_type.to_string(), &|found| can_widen(found, *value_type));
+        }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<&str> = wrong.iter().map(|(_, text)| text.as_str()).collect();
+        let error = Error::invalid_argument(format!("{spine}: {}", texts.join("; ")));
+        Err(wrong.iter().fold(error, |error, (name, text)| error.with_violation(format!("spine.{name}"), text)))
+    }
+}
+
+/// Integers are keys by value, whatever their width.
+fn fits_key(found: &DataType, wanted: KeyType) -> bool {
+    match wanted {
+        KeyType::Int32 | KeyType::Int64 => is_integer(found),
+        KeyType::Bool | KeyType::String | KeyType::Bytes | KeyType::Timestamp => {
+            can_widen(found, wanted.scalar().into())
+        }
+    }
+}
+
+fn missing(schema: &Schema, name: &str, what: &str, wanted: &str) -> String {
+    let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let near = near_names(name, known.iter().copied());
+    let hint = match near.as_slice() {
+        [] => format!("its columns are {}", known.join(", ")),
+        near => format!("did you mean {}?", near.join(", ")),
+    };
+    format!("there is no column `{name}` ({what}, {wanted}); {hint}")
+}
+
+/// A view that is not offline is in no training set.
+pub(super) fn check_offline(selection: &Selection) -> Result<()> {
+    let online_only = selection.views.iter().find(|selected| !selected.view.definition.offline);
+    match online_only {
+        Some(selected) => {
+            let name = selected.view.name();
+            Err(Error::failed_precondition(format!("view {name} says `offline: false`, so it is in no training set")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A feature may not have the name of a column of the spine, nor two columns of the spine one name.
+pub(super) fn check_names(selection: &Selection, schema: &Schema, full_names: bool) -> Result<()> {
+    let mut names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let clash = selection.outputs.iter().find(|output| names.contains(&output.name.as_str()));
+    if let Some(output) = clash {
+        let way_out = if full_names {
+            "use its view under an alias"
+        } else {
+            "ask for full names, or use its view under an alias"
+        };
+        return Err(Error::invalid_field(
+            "features",
+            format!("feature `{}` has the name of a column of the spine: {way_out}", output.name),
+        ));
+    }
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Error::invalid_field("spine", format!("two columns of the spine are called `{}`", pair[0]))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,154 @@
+//! Spines of CSV. Needed columns have the types that are needed; the types of the others are found by looking at every row.
+
+use std::{fs::File, io::Write, path::Path as FsPath, path::PathBuf, sync::Arc};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray},
+    csv::{ReaderBuilder, reader::Format},
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use futures::{StreamExt, stream::BoxStream};
+use larder_connections::store_error;
+use larder_types::{Error, Result, ScalarType, Timestamp, ValueType};
+use object_store::ObjectStoreExt;
+
+use super::{
+    check::Needed,
+    input::{Input, SpineBatch, check_same},
+};
+use crate::storage::FoundFile;
+
+/// Copies the files, which may lie in an object store, and finds their types.
+pub(super) async fn open(path: &str, files: Vec<FoundFile>, needed: &Needed, folder: &FsPath) -> Result<Input> {
+    let mut copies = Vec::new();
+    for (index, file) in files.iter().enumerate() {
+        copies.push(copy(file, folder.join(format!("spine-{index}.csv"))).await?);
+    }
+    let mut found: Option<Schema> = None;
+    for (file, copy) in files.iter().zip(&copies) {
+        let inferred = infer(file, copy)?;
+        found = Some(match found {
+            Some(known) => unite(&known, &inferred, &files[0], file)?,
+            None => inferred,
+        });
+    }
+    let found = found.unwrap_or_else(Schema::empty);
+    let read = typed(&found, needed, false)?;
+    let given = typed(&found, needed, true)?;
+    let batches = files
+        .into_iter()
+        .zip(copies)
+        .map(|(file, copy)| batches(file.version.path.as_str().into(), &copy, Arc::clone(&read), Arc::clone(&given)));
+    let batches = futures::stream::iter(batches.collect::<Vec<_>>()).flatten().boxed();
+    Ok(Input { name: format!("spine `{path}`"), schema: given, batches })
+}
+
+async fn copy(file: &FoundFile, to: PathBuf) -> Result<PathBuf> {
+    let name = &file.version.path;
+    let failed = |error: object_store::Error| store_error(format_args!("reading {name}"), error);
+    let mut chunks = file.place.store.get(&file.place.path).await.map_err(failed)?.into_stream();
+    let written = |error: std::io::Error| Error::unavailable(format!("copying `{name}`: {error}"));
+    let mut target = File::create(&to).map_err(written)?;
+    while let Some(chunk) = chunks.next().await {
+        target.write_all(&chunk.map_err(failed)?).map_err(written)?;
+    }
+    Ok(to)
+}
+
+fn infer(file: &FoundFile, copy: &FsPath) -> Result<Schema> {
+    let opened = File::open(copy).map_err(|error| Error::internal(error.to_string()))?;
+    let inferred = Format::default().with_header(true).infer_schema(opened, None);
+    inferred.map(|(schema, _)| schema).map_err(|error| unreadable(&file.version.path, &error.to_string()))
+}
+
+fn unreadable(file: &str, why: &str) -> Error {
+    Error::invalid_field("spine", format!("`{file}` cannot be read as CSV with a header: {why}"))
+}
+
+/// One schema for both: where types differ, numbers are float64 and everything else is text.
+fn unite(known: &Schema, other: &Schema, first: &FoundFile, file: &FoundFile) -> Result<Schema> {
+    let names = |schema: &Schema| -> Schema {
+        let field = |field: &Arc<Field>| Field::new(field.name(), DataType::Utf8, true);
+        Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>())
+    };
+    check_same(&names(known), &names(other), first, file)?;
+    let unite = |(a, b): (&Arc<Field>, &Arc<Field>)| {
+        let data_type = match (a.data_type(), b.data_type()) {
+            (a, b) if a == b => a.clone(),
+            (DataType::Null, other) | (other, DataType::Null) => other.clone(),
+            (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) => DataType::Float64,
+            _ => DataType::Utf8,
+        };
+        Field::new(a.name(), data_type, true)
+    };
+    Ok(Schema::new(known.fields().iter().zip(other.fields()).map(unite).collect::<Vec<_>>()))
+}
+
+/// The types that columns are read with, or, with times parsed, given on with.
+fn typed(found: &Schema, needed: &Needed, times_parsed: bool) -> Result<SchemaRef> {
+    let column = |field: &Arc<Field>| {
+        let data_type = match needed.type_of(field.name()) {
+            Some(ValueType::Scalar(ScalarType::Timestamp)) if !times_parsed => DataType::Utf8,
+            Some(ValueType::Scalar(ScalarType::Bytes) | ValueType::List(_)) => {
+                return Err(Error::invalid_field(
+                    format!("spine.{}", field.name()),
+                    "bytes and lists cannot be read from CSV: give the spine as Parquet",
+                ));
+            }
+            // The width of an integer key does not matter.
+            Some(ValueType::Scalar(ScalarType::Int32)) if is_key(needed, field.name()) => DataType::Int64,
+            Some(ValueType::Scalar(scalar)) => scalar.arrow(),
+            None if *field.data_type() == DataType::Null => DataType::Utf8,
+            None => field.data_type().clone(),
+        };
+        Ok(Field::new(field.name(), data_type, true))
+    };
+    let fields = found.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+fn is_key(needed: &Needed, column: &str) -> bool {
+    needed.keys.iter().any(|(name, _)| *name == *column)
+}
+
+fn batches(name: Arc<str>, copy: &FsPath, read: SchemaRef, given: SchemaRef) -> BoxStream<'static, Result<SpineBatch>> {
+    let opened = File::open(copy).map_err(|error| Error::internal(error.to_string()));
+    let reader = opened.and_then(|file| {
+        let builder = ReaderBuilder::new(read).with_header(true).with_batch_size(8192);
+        builder.build(file).map_err(|error| unreadable(&name, &error.to_string()))
+    });
+    let reader = match reader {
+        Ok(reader) => reader,
+        Err(error) => return futures::stream::iter([Err(error)]).boxed(),
+    };
+    let mut first = 0;
+    let parsed = reader.map(move |batch| {
+        let batch = batch.map_err(|error| unreadable(&name, &error.to_string()))?;
+        let rows = batch.num_rows() as u64;
+        let batch = with_times(&batch, &given, &name, first)?;
+        first += rows;
+        Ok(SpineBatch { batch, file: Some((Arc::clone(&name), first - rows)) })
+    });
+    futures::stream::iter(parsed).boxed()
+}
+
+/// Parses the columns that are times. Those without a zone are UTC.
+fn with_times(batch: &RecordBatch, given: &SchemaRef, file: &str, first: u64) -> Result<RecordBatch> {
+    let column = |(array, field): (&ArrayRef, &Arc<Field>)| -> Result<ArrayRef> {
+        if array.data_type() == field.data_type() {
+            return Ok(Arc::clone(array));
+        }
+        let texts = array.as_string::<i32>();
+        let time = |(row, text): (usize, Option<&str>)| match text {
+            None => Ok(None),
+            Some(text) => text.trim().parse::<Timestamp>().map(|time| Some(time.as_micros())).map_err(|error| {
+                let row = first + row as u64;
+                Error::invalid_field("spine", format!("`{file}`: row {row}, column `{}`: {error}", field.name()))
+            }),
+        };
+        let times = texts.iter().enumerate().map(time).collect::<Result<TimestampMicrosecondArray>>()?;
+        Ok(Arc::new(times.with_data_type(field.data_type().clone())))
+    };
+    let columns = batch.columns().iter().zip(given.fields()).map(column).collect::<Result<_>>()?;
+    RecordBatch::try_new(Arc::clone(given), columns).map_err(|error| Error::internal(error.to_string()))
+}

@@ -1,0 +1,284 @@
+//! History from files and from the push log.
+
+use std::{collections::BTreeMap, fs, sync::Arc};
+
+use arrow::array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
+use arrow::datatypes::Int32Type;
+use expect_test::{Expect, expect};
+use larder_definitions::run::PartKind;
+use larder_offline_store::{history::TimeRange, storage::Roots};
+use larder_types::{ErrorCode, Timestamp};
+
+use crate::fixture::{MINUTE, Shop, batch, merchants, minutes, pretty, profiles, rates, texts};
+
+fn check(batches: &[RecordBatch], expected: Expect) {
+    expected.assert_eq(&pretty(batches));
+}
+
+#[tokio::test]
+async fn reads_both_sources_of_a_view_in_one_form() {
+    let shop = Shop::stocked().await;
+    let (batches, refused) = shop.read("profile", TimeRange::ALL).await.unwrap();
+    assert_eq!(refused, 0);
+    check(
+        &batches,
+        expect![[r#"
+        +-------------+----------------------+----------------------+-----------+-----+-------+------+
+        | customer_id | __event_time         | __created_time       | __deleted | age | score | city |
+        +-------------+----------------------+----------------------+-----------+-----+-------+------+
+        | ann         | 1970-01-01T00:10:00Z | 1970-01-01T00:01:00Z | false     | 30  | 15.0  | Oslo |
+        | bob         | 1970-01-01T00:10:00Z | 1970-01-01T00:01:00Z | false     | 40  | 20.0  | Oslo |
+        | ann         | 1970-01-01T00:20:00Z | 1970-01-01T00:01:00Z | false     | 31  |       | Oslo |
+        | ann         | 1970-01-01T00:20:00Z | 1970-01-01T00:02:00Z | false     | 32  | 16.0  | Oslo |
+        | bob         | 1970-01-01T00:25:00Z | 1970-01-01T00:25:00Z | false     | 41  |       |      |
+        | ann         | 1970-01-01T00:40:00Z | 1970-01-01T00:40:00Z | true      |     |       |      |
+        +-------------+----------------------+----------------------+-----------+-----+-------+------+
+    "#]],
+    );
+}
+
+#[tokio::test]
+async fn leaves_out_what_is_outside_of_the_range() {
+    let shop = Shop::new();
+    // Row groups of 4 rows: the first and the last are not read at all.
+    shop.write("rates.parquet", &rates(&(0..20).map(|minute| (minute, 1.0)).collect::<Vec<_>>()));
+    let at = |minute: i64| Some(Timestamp::from_micros(minute * MINUTE));
+    let view = shop.view("rate");
+    let found = shop.history.plan_parts(&shop.catalog.project, &view, &BTreeMap::new()).await.unwrap();
+    let range = TimeRange { start: at(6), end: at(9) };
+    let stream = shop.history.read_part(&shop.catalog.project, &view, &found.parts[0], range).await.unwrap();
+    let batches: Vec<RecordBatch> = futures::TryStreamExt::try_collect(stream.batches).await.unwrap();
+    assert_eq!(stream.counts.read(), 8, "two row groups");
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 3);
+}
+
+#[tokio::test]
+async fn takes_columns_from_the_path_and_widens_types() {
+    let shop = Shop::new();
+    let cities: DictionaryArray<Int32Type> = [Some("Oslo"), None].into_iter().collect();
+    let rows = batch(vec![
+        ("at", Arc::new(TimestampNanosecondArray::from(vec![-1, 1_999]))),
+        ("made", Arc::new(TimestampNanosecondArray::from(vec![None, Some(5_000)]))),
+        ("score", Arc::new(arrow::array::Float32Array::from(vec![Some(0.5), None]))),
+        ("town", Arc::new(cities)),
+    ]);
+    shop.write("profiles/customer_id=ann/age=7/x.parquet", &rows);
+    let (batches, _) = shop.read("profile", TimeRange::ALL).await.unwrap();
+    check(
+        &batches,
+        expect![[r#"
+        +-------------+-----------------------------+------------------------------------------------------------------------------------------------+-----------+-----+-------+------+
+        | customer_id | __event_time                | __created_time                                                                                 | __deleted | age | score | city |
+        +-------------+-----------------------------+------------------------------------------------------------------------------------------------+-----------+-----+-------+------+
+        | ann         | 1969-12-31T23:59:59.999999Z | ERROR: Cast error: Failed to convert -9223372036854775808 to datetime for Timestamp(µs, "UTC") | false     | 7   | 0.5   | Oslo |
+        | ann         | 1970-01-01T00:00:00.000001Z | 1970-01-01T00:00:00.000005Z                                                                    | false     | 7   |       |      |
+        +-------------+-----------------------------+------------------------------------------------------------------------------------------------+-----------+-----+-------+------+
+    "#]],
+    );
+}
+
+#[tokio::test]
+async fn refuses_and_counts_rows_without_event_time_or_key() {
+    let shop = Shop::new();
+    let times: arrow::array::TimestampMicrosecondArray = [Some(1), None, Some(3)].into_iter().collect();
+    let keys: StringArray = [Some("ann"), Some("bob"), None].into_iter().collect();
+    let rows = batch(vec![
+        ("customer_id", Arc::new(keys)),
+        ("at", Arc::new(times)),
+        ("made", minutes([1, 1, 1])),
+        ("age", Arc::new(Int64Array::from(vec![1, 2, 3]))),
+        ("score", Arc::new(arrow::array::Float64Array::from(vec![1.0, 2.0, 3.0]))),
+        ("town", texts(["a", "b", "c"])),
+    ]);
+    shop.write("profiles/x.parquet", &rows);
+    let (batches, refused) = shop.read("profile", TimeRange::ALL).await.unwrap();
+    assert_eq!((batches[0].num_rows(), refused), (1, 2));
+}
+
+#[tokio::test]
+async fn finds_what_is_new_since_a_position() {
+    let shop = Shop::stocked().await;
+    let (view, project) = (shop.view("profile"), &shop.catalog.project);
+    let first = shop.history.plan_parts(project, &view, &BTreeMap::new()).await.unwrap();
+    assert_eq!(first.parts.len(), 3);
+    let since: BTreeMap<_, _> = first.positions.into_iter().collect();
+    let nothing = shop.history.plan_parts(project, &view, &since).await.unwrap();
+    assert_eq!(nothing.parts, []);
+
+    shop.write("profiles/late.parquet", &profiles(&[("eve", 1, 1, 50)]));
+    shop.push(&[("eve", 2, Some(51))]).await;
+    let new = shop.history.plan_parts(project, &view, &since).await.unwrap();
+    let mut found = Vec::new();
+    for part in &new.parts {
+        let stream = shop.history.read_part(project, &view, part, TimeRange::ALL).await.unwrap();
+        found.extend(futures::TryStreamExt::try_collect::<Vec<_>>(stream.batches).await.unwrap());
+    }
+    check(
+        &found,
+        expect![[r#"
+        +-------------+----------------------+----------------------+-----------+-----+-------+------+
+        | customer_id | __event_time         | __created_time       | __deleted | age | score | city |
+        +-------------+----------------------+----------------------+-----------+-----+-------+------+
+        | eve         | 1970-01-01T00:01:00Z | 1970-01-01T00:01:00Z | false     | 50  | 25.0  | Oslo |
+        | eve         | 1970-01-01T00:02:00Z | 1970-01-01T00:02:00Z | false     | 51  |       |      |
+        +-------------+----------------------+----------------------+-----------+-----+-------+------+
+    "#]],
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_changed_is_named() {
+    let shop = Shop::stocked().await;
+    let (view, project) = (shop.view("rate"), &shop.catalog.project);
+    let found = shop.history.plan_parts(project, &view, &BTreeMap::new()).await.unwrap();
+    shop.write("rates.parquet", &rates(&[(0, 1.0), (1, 2.0), (2, 3.0)]));
+    let read = |part| shop.history.read_part(project, &view, part, TimeRange::ALL);
+    let error = read(&found.parts[0]).await.err().unwrap();
+    expect!["FAILED_PRECONDITION: `FOLDER/rates.parquet` was changed since it was listed"]
+        .assert_eq(&shop.text(&error));
+    fs::remove_file(shop.path("rates.parquet")).unwrap();
+    let error = read(&found.parts[0]).await.err().unwrap();
+    expect!["FAILED_PRECONDITION: `FOLDER/rates.parquet` was removed since it was listed"]
+        .assert_eq(&shop.text(&error));
+    assert!(matches!(found.parts[0].what, PartKind::File(_)));
+}
+
+#[tokio::test]
+async fn bad_files_are_named_with_what_is_wrong() {
+    let good = || profiles(&[("ann", 1, 1, 1)]);
+    let without = |column: &str| {
+        let batch = good();
+        let kept: Vec<usize> =
+            (0..batch.num_columns()).filter(|at| batch.schema().field(*at).name() != column).collect();
+        batch.project(&kept).unwrap()
+    };
+    let with = |column: &'static str, array: ArrayRef| {
+        let batch = without(column);
+        let schema = batch.schema();
+        let mut columns: Vec<(&str, ArrayRef)> =
+            schema.fields().iter().map(|field| field.name().as_str()).zip(batch.columns().iter().cloned()).collect();
+        columns.push((column, array));
+        crate::fixture::batch(columns)
+    };
+    let cases: Vec<(RecordBatch, Expect)> = vec![
+        (
+            without("at"),
+            expect![
+                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet` has no column `at` (event time), timestamp is declared"
+            ],
+        ),
+        (
+            without("made"),
+            expect![
+                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet` has no column `made` (created time), timestamp is declared"
+            ],
+        ),
+        (
+            without("customer_id"),
+            expect![
+                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet` has no column `customer_id` (join key), string is declared"
+            ],
+        ),
+        (
+            without("town"),
+            expect![
+                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet` has no column `town` (feature city), string is declared"
+            ],
+        ),
+        (
+            with("age", texts(["x"])),
+            expect![
+                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet`: column `age` (feature age) has type Utf8, int64 is declared"
+            ],
+        ),
+        (
+            with("at", Arc::new(arrow::array::Date32Array::from(vec![1]))),
+            expect![
+                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet`: column `at` (event time) has type Date32, timestamp is declared"
+            ],
+        ),
+        (
+            with("customer_id", Arc::new(Int64Array::from(vec![1]))),
+            expect![
+                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet`: column `customer_id` (join key) has type Int64, string is declared"
+            ],
+        ),
+    ];
+    for (rows, expected) in cases {
+        let shop = Shop::new();
+        shop.write("profiles/x.parquet", &rows);
+        let error = shop.read("profile", TimeRange::ALL).await.unwrap_err();
+        expected.assert_eq(&shop.text(&error));
+    }
+}
+
+#[tokio::test]
+async fn a_file_cut_short_or_of_another_kind_is_named() {
+    for (cut, expected) in [
+        (
+            Some(100),
+            expect![
+                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet` is not a Parquet file, or was cut short or damaged: Parquet error: Invalid Parquet file. Corrupt footer"
+            ],
+        ),
+        (
+            None,
+            expect![
+                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet` is not a Parquet file, or was cut short or damaged: Parquet error: Invalid Parquet file. Corrupt footer"
+            ],
+        ),
+    ] {
+        let shop = Shop::new();
+        let path = shop.write("profiles/x.parquet", &profiles(&[("ann", 1, 1, 1)]));
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, cut.map_or(b"not parquet at all".to_vec(), |cut| bytes[..bytes.len() - cut].to_vec()))
+            .unwrap();
+        let error = shop.read("profile", TimeRange::ALL).await.unwrap_err();
+        expected.assert_eq(&shop.text(&error));
+    }
+}
+
+#[tokio::test]
+async fn lists_files_folders_and_globs_by_path() {
+    let shop = Shop::new();
+    for path in ["d/b.parquet", "d/a.parquet", "d/x=1/c.parquet", "d/_tmp/d.parquet", "d/.e.parquet", "d/f.csv"] {
+        shop.write(path, &merchants(&[(1, 1, 1.0)]));
+    }
+    for (pattern, expected) in [
+        ("d/a.parquet", vec!["d/a.parquet"]),
+        ("d", vec!["d/a.parquet", "d/b.parquet", "d/x=1/c.parquet"]),
+        ("d/", vec!["d/a.parquet", "d/b.parquet", "d/x=1/c.parquet"]),
+        ("d/*.parquet", vec!["d/a.parquet", "d/b.parquet"]),
+        ("d/*/*.parquet", vec!["d/_tmp/d.parquet", "d/x=1/c.parquet"]),
+        ("d/**/[bc].parquet", vec!["d/b.parquet", "d/x=1/c.parquet"]),
+        ("d/../d/a.parquet", vec!["d/a.parquet"]),
+    ] {
+        let files = shop.history.roots().list(&shop.path(pattern), "parquet").await.unwrap();
+        let paths: Vec<String> = files.into_iter().map(|file| file.version.path).collect();
+        assert_eq!(paths, expected.iter().map(|path| shop.path(path)).collect::<Vec<_>>(), "{pattern}");
+    }
+    let error = shop.history.roots().list(&shop.path("e"), "parquet").await.unwrap_err();
+    expect!["NOT_FOUND: there is no file `FOLDER/e`, nor a .parquet file below it"].assert_eq(&shop.text(&error));
+}
+
+#[tokio::test]
+async fn nothing_outside_of_the_roots_is_opened() {
+    let shop = Shop::new();
+    shop.write("in/a.parquet", &merchants(&[(1, 1, 1.0)]));
+    shop.write("out/a.parquet", &merchants(&[(1, 1, 1.0)]));
+    let inside = shop.path("in");
+    let roots = Roots::open([inside.as_str()]).unwrap();
+    std::os::unix::fs::symlink(shop.path("out"), shop.path("in/link")).unwrap();
+    for path in ["in/../out/a.parquet", "out/*.parquet", "in/link/a.parquet", "inside/a.parquet"] {
+        let error = roots.list(&shop.path(path), "parquet").await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::PermissionDenied, "{path}: {error}");
+        assert!(error.message().ends_with(&format!("under none of the roots that may be used: {inside}")), "{error}");
+    }
+    for (path, text) in [("s3://bucket/x.parquet", "under none of the roots"), ("x.parquet", "is a relative path")] {
+        let error = roots.list(path, "parquet").await.unwrap_err();
+        assert!(error.message().contains(text), "{error}");
+    }
+    let error = roots.list(&inside, "parquet").await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::PermissionDenied, "a link below the folder: {error}");
+    assert!(roots.list(&format!("file://{inside}/a.parquet"), "parquet").await.is_ok());
+}

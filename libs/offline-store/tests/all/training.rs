@@ -1,0 +1,211 @@
+//! Training sets over real files.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use arrow::{
+    array::{Array, AsArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray},
+    compute::concat_batches,
+    datatypes::UInt64Type,
+};
+use datafusion::physical_plan::collect;
+use datafusion_proto::bytes::{
+    physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec,
+};
+use expect_test::{Expect, expect};
+use futures::StreamExt;
+use larder_offline_store::{plan::LarderPlanCodec, training::Spine};
+use larder_types::Result;
+
+use crate::fixture::{MINUTE, Shop, batch, minutes, pretty, references, rows, service, texts};
+
+fn check(batches: &[RecordBatch], expected: Expect) {
+    expected.assert_eq(&pretty(batches));
+}
+
+/// Labels, duplicates, a null key, times before and after everything.
+fn spine() -> RecordBatch {
+    let customers: StringArray =
+        [Some("ann"), Some("ann"), None, Some("bob"), Some("ann"), Some("ann"), Some("zoe")].into_iter().collect();
+    batch(vec![
+        ("label", Arc::new(Int64Array::from((0..7).collect::<Vec<i64>>()))),
+        ("customer_id", Arc::new(customers)),
+        ("merchant_id", Arc::new(Int64Array::from(vec![1, 2, 1, 2, 3, 1, 1]))),
+        ("amount", Arc::new(arrow::array::Float64Array::from(vec![100.0; 7]))),
+        ("t", minutes([15, 20, 20, 30, 41, 200, 20])),
+    ])
+}
+
+fn streamed(batches: Vec<RecordBatch>) -> Spine {
+    let schema = batches[0].schema();
+    let batches: Vec<Result<RecordBatch>> = batches.into_iter().map(Ok).collect();
+    Spine::Stream { schema, batches: futures::stream::iter(batches).boxed() }
+}
+
+#[tokio::test]
+async fn every_row_sees_what_was_known_at_its_time() {
+    let shop = Shop::stocked().await;
+    shop.write("spine.parquet", &spine());
+    let set = shop.prepare(service("everything"), Spine::Path(shop.path("spine.parquet"))).await.unwrap();
+    assert_eq!(set.spine().rows, 7);
+    check(
+        &rows(set).await,
+        expect![[r#"
+        +-------+-------------+-------------+--------+----------------------+-----+-------+------+------+------+------+----------------------+
+        | label | customer_id | merchant_id | amount | t                    | age | score | city | risk | rate | cost | asked_at             |
+        +-------+-------------+-------------+--------+----------------------+-----+-------+------+------+------+------+----------------------+
+        | 0     | ann         | 1           | 100.0  | 1970-01-01T00:15:00Z | 30  | 15.0  | Oslo | 0.1  | 0.5  | 65.0 | 1970-01-01T00:15:00Z |
+        | 1     | ann         | 2           | 100.0  | 1970-01-01T00:20:00Z | 32  | 16.0  | Oslo | 0.2  | 0.5  | 66.0 | 1970-01-01T00:20:00Z |
+        | 2     |             | 1           | 100.0  | 1970-01-01T00:20:00Z |     |       |      | 0.1  | 0.5  | 50.0 | 1970-01-01T00:20:00Z |
+        | 3     | bob         | 2           | 100.0  | 1970-01-01T00:30:00Z | 41  |       |      | 0.2  | 0.25 | 25.0 | 1970-01-01T00:30:00Z |
+        | 4     | ann         | 3           | 100.0  | 1970-01-01T00:41:00Z |     |       |      |      | 0.25 | 25.0 | 1970-01-01T00:41:00Z |
+        | 5     | ann         | 1           | 100.0  | 1970-01-01T03:20:00Z |     |       |      | 0.1  | 0.25 | 25.0 | 1970-01-01T03:20:00Z |
+        | 6     | zoe         | 1           | 100.0  | 1970-01-01T00:20:00Z |     |       |      | 0.1  | 0.5  | 50.0 | 1970-01-01T00:20:00Z |
+        +-------+-------------+-------------+--------+----------------------+-----+-------+------+------+------+------+----------------------+
+    "#]],
+    );
+}
+
+#[tokio::test]
+async fn a_view_under_two_aliases_with_other_keys() {
+    let shop = Shop::stocked().await;
+    let spine =
+        batch(vec![("payer_id", texts(["ann", "bob"])), ("payee_id", texts(["bob", "ann"])), ("t", minutes([20, 30]))]);
+    let set = shop.prepare(service("transfer"), streamed(vec![spine])).await.unwrap();
+    check(
+        &rows(set).await,
+        expect![[r#"
+        +----------+----------+----------------------+-----------+-----------+------------+
+        | payer_id | payee_id | t                    | payer.age | payee.age | payee.city |
+        +----------+----------+----------------------+-----------+-----------+------------+
+        | ann      | bob      | 1970-01-01T00:20:00Z | 32        | 40        | Oslo       |
+        | bob      | ann      | 1970-01-01T00:30:00Z | 41        | 32        | Oslo       |
+        +----------+----------+----------------------+-----------+-----------+------------+
+    "#]],
+    );
+}
+
+#[tokio::test]
+async fn full_names_and_chosen_features() {
+    let shop = Shop::stocked().await;
+    let request = shop.request(references(&["rate.rate", "profile.age"]), streamed(vec![spine()]));
+    let request = larder_offline_store::training::TrainingRequest { full_names: true, ..request };
+    let set = shop.sets().prepare(request).await.unwrap();
+    let schema = set.schema();
+    let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
+    assert_eq!(names, ["label", "customer_id", "merchant_id", "amount", "t", "rate.rate", "profile.age"]);
+}
+
+#[tokio::test]
+async fn csv_and_parquet_and_streams_give_the_same_features() {
+    let shop = Shop::stocked().await;
+    shop.write_text(
+        "spines/a.csv",
+        "label,customer_id,merchant_id,amount,t\n0,ann,1,100,1970-01-01T00:15:00\n1,ann,2,100,1970-01-01 00:20:00Z\n\
+         2,,1,100,1970-01-01T02:20:00+02:00\n",
+    );
+    shop.write_text(
+        "spines/b.csv",
+        "label,customer_id,merchant_id,amount,t\n3,bob,2,100,1970-01-01T00:30:00\n4,ann,3,100,1970-01-01T00:41:00\n\
+         5,ann,1,100,1970-01-01T03:20:00\n6,zoe,1,100,1970-01-01T00:20:00\n",
+    );
+    let from_csv = rows(shop.prepare(service("everything"), Spine::Path(shop.path("spines"))).await.unwrap()).await;
+    let pieces = vec![spine().slice(0, 2), spine().slice(2, 0), spine().slice(2, 5)];
+    let from_stream = rows(shop.prepare(service("everything"), streamed(pieces)).await.unwrap()).await;
+    let features = |batches: &[RecordBatch]| {
+        let all = concat_batches(&batches[0].schema(), batches).unwrap();
+        all.project(&(5..all.num_columns()).collect::<Vec<_>>()).unwrap()
+    };
+    assert_eq!(features(&from_csv), features(&from_stream));
+}
+
+#[tokio::test]
+async fn the_digest_tells_spines_apart_and_not_how_they_come() {
+    let shop = Shop::stocked().await;
+    shop.write("spine.parquet", &spine());
+    let digest = async |spine| shop.prepare(references(&["rate"]), spine).await.unwrap().spine().clone();
+    let whole = digest(streamed(vec![spine()])).await;
+    assert_eq!(digest(streamed(vec![spine().slice(0, 3), spine().slice(3, 4)])).await, whole);
+    assert_eq!(digest(Spine::Path(shop.path("spine.parquet"))).await, whole);
+    assert_ne!(digest(streamed(vec![spine().slice(0, 6)])).await.sha256, whole.sha256);
+}
+
+#[tokio::test]
+async fn times_in_any_unit_with_or_without_zone() {
+    let shop = Shop::stocked().await;
+    let millis = TimestampMillisecondArray::from(vec![29 * MINUTE / 1000, 30 * MINUTE / 1000]);
+    for times in [millis.clone(), millis.with_timezone("+09:00")] {
+        let set = shop.prepare(references(&["rate"]), streamed(vec![batch(vec![("t", Arc::new(times))])])).await;
+        let batches = rows(set.unwrap()).await;
+        let rates = batches[0].column(1).as_primitive::<arrow::datatypes::Float64Type>();
+        assert_eq!(rates.values(), &[0.5, 0.25]);
+    }
+}
+
+#[tokio::test]
+async fn an_empty_spine_gives_an_empty_training_set() {
+    let shop = Shop::stocked().await;
+    let set = shop.prepare(service("everything"), streamed(vec![spine().slice(0, 0)])).await.unwrap();
+    assert_eq!(set.spine().rows, 0);
+    assert_eq!(rows(set).await.iter().map(RecordBatch::num_rows).sum::<usize>(), 0);
+}
+
+#[tokio::test]
+async fn is_written_as_one_file_that_is_there_when_it_is_complete() {
+    let shop = Shop::stocked().await;
+    let set = shop.prepare(service("everything"), streamed(vec![spine()])).await.unwrap();
+    let told = AtomicU64::new(0);
+    let target = shop.path("out/set.parquet");
+    let written = set.write(&target, |rows| told.store(rows, Ordering::Relaxed)).await.unwrap();
+    assert_eq!((written, told.into_inner()), (7, 7));
+    let file = std::fs::File::open(&target).unwrap();
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let back: Vec<RecordBatch> = reader.build().unwrap().map(|batch| batch.unwrap()).collect();
+    let direct = rows(shop.prepare(service("everything"), streamed(vec![spine()])).await.unwrap()).await;
+    assert_eq!(pretty(&back), pretty(&direct));
+
+    // One that fails leaves nothing.
+    std::fs::write(shop.path("rates.parquet"), "broken").unwrap();
+    let set = shop.prepare(service("everything"), streamed(vec![spine()])).await.unwrap();
+    let failed = set.write(&shop.path("out/other.parquet"), |_| ()).await.unwrap_err();
+    assert!(failed.message().contains("rates.parquet"), "{failed}");
+    let left: Vec<_> = std::fs::read_dir(shop.path("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["set.parquet"]);
+}
+
+#[tokio::test]
+async fn a_plan_that_was_sent_elsewhere_gives_the_same_bits() {
+    let shop = Shop::stocked().await;
+    let set = shop.prepare(service("everything"), streamed(vec![spine()])).await.unwrap();
+    let bytes = physical_plan_to_bytes_with_extension_codec(Arc::clone(set.plan()), &LarderPlanCodec).unwrap();
+    // Another process: other instances that know the same stores.
+    let context = shop.sets().context().unwrap();
+    let decoded = physical_plan_from_bytes_with_extension_codec(&bytes, &context, &LarderPlanCodec).unwrap();
+    let elsewhere = collect(decoded, context).await.unwrap();
+    let here = rows(set).await;
+    assert_eq!(pretty(&elsewhere), pretty(&here));
+    let all = |batches: &[RecordBatch]| concat_batches(&here[0].schema(), batches).unwrap();
+    assert_eq!(all(&elsewhere), all(&here));
+}
+
+#[tokio::test]
+async fn many_rows_of_many_files_come_in_order() {
+    let shop = Shop::stocked().await;
+    for file in 0..5_i64 {
+        let label = |row: i64| file * 3000 + row;
+        let spine = batch(vec![
+            ("customer_id", texts((0..3000).map(|row| if row % 2 == 0 { "ann" } else { "bob" }))),
+            ("t", minutes((0..3000).map(|row| (row * 7919) % 50))),
+            ("label", Arc::new((0..3000).map(|row| label(row) as u64).collect::<arrow::array::UInt64Array>())),
+        ]);
+        shop.write(&format!("spines/part-{file}.parquet"), &spine);
+    }
+    let set = shop.prepare(references(&["profile.age"]), Spine::Path(shop.path("spines/*.parquet"))).await.unwrap();
+    let batches = rows(set).await;
+    let all = concat_batches(&batches[0].schema(), &batches).unwrap();
+    let labels = all.column(2).as_primitive::<UInt64Type>();
+    assert!(labels.iter().enumerate().all(|(row, label)| label == Some(row as u64)));
+    assert_eq!((all.num_rows(), all.column(3).is_null(1)), (15_000, false));
+}

@@ -1,0 +1,194 @@
+//! What a wrong request for a training set is answered.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use expect_test::{Expect, expect};
+use futures::StreamExt;
+use larder_definitions::selection::Asked;
+use larder_offline_store::training::{Spine, TrainingRequest};
+
+use crate::fixture::{Shop, batch, minutes, references, service, texts};
+
+fn stream(rows: RecordBatch) -> Spine {
+    Spine::Stream { schema: rows.schema(), batches: futures::stream::iter([Ok(rows)]).boxed() }
+}
+
+async fn refused(shop: &Shop, features: Asked, spine: Spine, expected: Expect) {
+    let error = shop.prepare(features, spine).await.err().expect("an error");
+    expected.assert_eq(&shop.text(&error));
+}
+
+fn numbers() -> ArrayRef {
+    Arc::new(Int64Array::from(vec![1]))
+}
+
+#[tokio::test]
+async fn a_spine_that_lacks_what_is_needed() {
+    let shop = Shop::stocked().await;
+    for (columns, expected) in [
+        (
+            vec![("customer_id", texts(["ann"])), ("time", minutes([1]))],
+            expect![
+                "INVALID_ARGUMENT: the spine: there is no column `t` (the time of each row, timestamp); its columns are customer_id, time"
+            ],
+        ),
+        (
+            vec![("customer_id", texts(["ann"])), ("t", numbers())],
+            expect![
+                "INVALID_ARGUMENT: the spine: column `t` (the time of each row) has type Int64, timestamp is wanted"
+            ],
+        ),
+        (
+            vec![("custmer_id", texts(["ann"])), ("t", minutes([1]))],
+            expect![
+                "INVALID_ARGUMENT: the spine: there is no column `customer_id` (join key, string); did you mean custmer_id?"
+            ],
+        ),
+        (
+            vec![("customer_id", numbers()), ("t", minutes([1]))],
+            expect!["INVALID_ARGUMENT: the spine: column `customer_id` (join key) has type Int64, string is wanted"],
+        ),
+        (
+            vec![("x", numbers())],
+            expect![
+                "INVALID_ARGUMENT: the spine: there is no column `t` (the time of each row, timestamp); its columns are x; there is no column `customer_id` (join key, string); its columns are x"
+            ],
+        ),
+        (
+            vec![("customer_id", texts(["ann"])), ("t", minutes([1])), ("t", minutes([1]))],
+            expect!["INVALID_ARGUMENT: spine: two columns of the spine are called `t`"],
+        ),
+        (
+            vec![("customer_id", texts(["ann"])), ("t", minutes([1])), ("age", numbers())],
+            expect![
+                "INVALID_ARGUMENT: features: feature `age` has the name of a column of the spine: ask for full names, or use its view under an alias"
+            ],
+        ),
+    ] {
+        refused(&shop, references(&["profile"]), stream(batch(columns)), expected).await;
+    }
+}
+
+#[tokio::test]
+async fn request_data_that_is_missing_or_of_another_type() {
+    let shop = Shop::stocked().await;
+    for (columns, expected) in [
+        (
+            vec![("customer_id", texts(["ann"])), ("t", minutes([1]))],
+            expect![
+                "INVALID_ARGUMENT: the spine: there is no column `amount` (request data of on-demand features, float64); its columns are customer_id, t"
+            ],
+        ),
+        (
+            vec![("customer_id", texts(["ann"])), ("t", minutes([1])), ("amount", texts(["1"]))],
+            expect![
+                "INVALID_ARGUMENT: the spine: column `amount` (request data of on-demand features) has type Utf8, float64 is wanted"
+            ],
+        ),
+    ] {
+        refused(&shop, references(&["offer.cost"]), stream(batch(columns)), expected).await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_without_time_is_named() {
+    let shop = Shop::stocked().await;
+    let times: arrow::array::TimestampMicrosecondArray = [Some(1), None].into_iter().collect();
+    let rows = batch(vec![("t", Arc::new(times))]);
+    refused(
+        &shop,
+        references(&["rate"]),
+        stream(rows.clone()),
+        expect!["INVALID_ARGUMENT: spine: row 1 of the spine has no time: column `t` is null; rows are counted from 0"],
+    )
+    .await;
+    shop.write("spine/a.parquet", &batch(vec![("t", minutes([1, 2, 3]))]));
+    let times: arrow::array::TimestampMicrosecondArray = [Some(1), None].into_iter().collect();
+    shop.write("spine/b.parquet", &batch(vec![("t", Arc::new(times.with_timezone("UTC")))]));
+    refused(&shop, references(&["rate"]), Spine::Path(shop.path("spine")), expect!["INVALID_ARGUMENT: spine: row 1 of `FOLDER/spine/b.parquet` (row 4 of the spine) has no time: column `t` is null; rows are counted from 0"]).await;
+    shop.write_text("spine.csv", "t,x\n2026-01-01T00:00:00Z,1\n,2\n");
+    refused(&shop, references(&["rate"]), Spine::Path(shop.path("spine.csv")), expect!["INVALID_ARGUMENT: spine: row 1 of `FOLDER/spine.csv` (row 1 of the spine) has no time: column `t` is null; rows are counted from 0"]).await;
+    shop.write_text("spine.csv", "t,x\n2026-01-01T00:00:00Z,1\nyesterday,2\n");
+    refused(&shop, references(&["rate"]), Spine::Path(shop.path("spine.csv")), expect!["INVALID_ARGUMENT: spine: `FOLDER/spine.csv`: row 1, column `t`: `yesterday` is not a time: write RFC 3339, e.g. 2026-01-31T08:30:00Z (without a zone it is UTC), or a date"]).await;
+}
+
+#[tokio::test]
+async fn a_feature_with_the_name_of_a_column() {
+    let shop = Shop::stocked().await;
+    let rows = || batch(vec![("customer_id", texts(["ann"])), ("t", minutes([1])), ("profile.age", numbers())]);
+    let request = shop.request(references(&["profile.age"]), stream(rows()));
+    let request = TrainingRequest { full_names: true, ..request };
+    let error = shop.sets().prepare(request).await.err().unwrap();
+    expect!["INVALID_ARGUMENT: features: feature `profile.age` has the name of a column of the spine: use its view under an alias"].assert_eq(&shop.text(&error));
+    assert!(shop.prepare(references(&["profile.age"]), stream(rows())).await.is_ok());
+}
+
+#[tokio::test]
+async fn spines_that_cannot_be_read() {
+    let shop = Shop::stocked().await;
+    shop.write_text("bad.parquet", "not parquet");
+    shop.write_text("bad.csv", "t,x\n2026-01-01,1\n2026-01-01,1,2\n");
+    shop.write("mixed/a.parquet", &batch(vec![("t", minutes([1]))]));
+    shop.write("mixed/b.parquet", &batch(vec![("t", minutes([1])), ("u", numbers())]));
+    for (path, expected) in [
+        (
+            "bad.parquet",
+            expect![
+                "INVALID_ARGUMENT: spine: `FOLDER/bad.parquet` is not a Parquet file, or was cut short or damaged: Parquet error: Invalid Parquet file. Corrupt footer"
+            ],
+        ),
+        (
+            "bad.csv",
+            expect![
+                "INVALID_ARGUMENT: spine: `FOLDER/bad.csv` cannot be read as CSV with a header: Csv error: Encountered unequal lengths between records on CSV file. Expected 2 records, found 3 records at line 3"
+            ],
+        ),
+        (
+            "mixed",
+            expect![[
+                r#"INVALID_ARGUMENT: spine: its files have different columns: `FOLDER/mixed/a.parquet` has t Timestamp(µs, "UTC"); `FOLDER/mixed/b.parquet` has t Timestamp(µs, "UTC"), u Int64"#
+            ]],
+        ),
+        ("nowhere", expect!["NOT_FOUND: there is no file `FOLDER/nowhere`, nor a .parquet or .csv file below it"]),
+    ] {
+        refused(&shop, references(&["rate"]), Spine::Path(shop.path(path)), expected).await;
+    }
+    let error = shop.prepare(references(&["rate"]), Spine::Path("/etc/passwd".to_owned())).await.err().unwrap();
+    assert_eq!(error.code(), larder_types::ErrorCode::PermissionDenied);
+    assert!(error.message().starts_with("`/etc/passwd` is under none of the roots"), "{error}");
+}
+
+#[tokio::test]
+async fn names_that_are_not_known_and_views_that_are_not_offline() {
+    let shop = Shop::stocked().await;
+    let spine = || stream(batch(vec![("customer_id", texts(["ann"])), ("t", minutes([1]))]));
+    for (features, expected) in [
+        (
+            service("evrything"),
+            expect![
+                "NOT_FOUND: project shop at revision 1 has no feature service `evrything`; did you mean everything?"
+            ],
+        ),
+        (
+            references(&["profle.age"]),
+            expect!["NOT_FOUND: project shop at revision 1 has no feature view `profle`; did you mean profile?"],
+        ),
+        (references(&["profile.agee"]), expect!["NOT_FOUND: view profile has no feature `agee`; did you mean age?"]),
+        (
+            references(&["served_only"]),
+            expect!["FAILED_PRECONDITION: view served_only says `offline: false`, so it is in no training set"],
+        ),
+    ] {
+        refused(&shop, features, spine(), expected).await;
+    }
+}
+
+#[tokio::test]
+async fn an_output_outside_of_the_roots() {
+    let shop = Shop::stocked().await;
+    let spine = stream(batch(vec![("t", minutes([1]))]));
+    let set = shop.prepare(references(&["rate"]), spine).await.unwrap();
+    let error = set.write("/tmp/elsewhere.parquet", |_| ()).await.unwrap_err();
+    assert_eq!(error.code(), larder_types::ErrorCode::PermissionDenied, "{error}");
+}
