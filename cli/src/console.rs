@@ -64,7 +64,8 @@ impl Console {
     /// Asks for a yes. Without a terminal to ask at, it is an error that says how to answer beforehand.
     pub(crate) fn confirm(&self, question: &str) -> Outcome<bool> {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-            let message = format!("{question} There is no terminal to ask at: say --yes to go on without being asked");
+            let message =
+                format!("there is no terminal to ask at ({question}): say --yes to go on without being asked");
             return Err(Failure::wrong(message));
         }
         let _ = write!(io::stderr(), "{question} [y/N] ");

@@ -65,10 +65,14 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The message, and each violation on a line of its own where the message does not say it already.
+/// The message, and each violation on a line of its own; a single one that the message says already is left out.
 fn fmt_error(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "error: {}", error.message())?;
-    for violation in error.violations().iter().filter(|violation| !error.message().contains(&violation.description)) {
+    let violations = match error.violations() {
+        [only] if error.message().contains(&only.description) => &[],
+        all => all,
+    };
+    for violation in violations {
         match violation.field.as_str() {
             "" => write!(f, "\n  {}", violation.description)?,
             field => write!(f, "\n  {field}: {}", violation.description)?,
@@ -87,9 +91,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn violations_are_listed_unless_the_message_says_them() {
-        let error = Error::invalid_field("income", "is missing").with_violation("age", "is a string");
-        assert_eq!(Failure::Error(error).to_string(), "error: income: is missing\n  age: is a string");
+    fn violations_are_listed_unless_the_message_says_the_only_one() {
+        let error = Error::invalid_field("income", "is missing");
+        assert_eq!(Failure::Error(error).to_string(), "error: income: is missing");
+        let error = Error::invalid_argument("two fields")
+            .with_violation("income", "is missing")
+            .with_violation("age", "is text");
+        assert_eq!(Failure::Error(error).to_string(), "error: two fields\n  income: is missing\n  age: is text");
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub(crate) async fn apply(context: &Context, arguments: ApplyArguments) -> Outco
     let planned = declared.plan(context).await?;
     if !planned.changes.is_empty() && !arguments.yes {
         context.console.preview(&planned);
-        if !context.console.confirm("Apply this?")? {
+        if !context.console.confirm("apply this?")? {
             say("Nothing was changed.");
             return Ok(Exit::Failed);
         }
@@ -150,7 +150,7 @@ pub(crate) async fn rollback(context: &Context, arguments: RollbackArguments) ->
     if !arguments.yes {
         let changes = difference(context, &project, newest.0, Some(arguments.revision)).await?;
         context.console.preview(&changes);
-        if !context.console.confirm(&format!("Go back to revision {}?", arguments.revision))? {
+        if !context.console.confirm(&format!("go back to revision {}?", arguments.revision))? {
             say("Nothing was changed.");
             return Ok(Exit::Failed);
         }

@@ -329,7 +329,12 @@ impl Maker {
         if let Some(name) = rows.names().find(|name| !beside.contains(name) && self.type_of(name).is_none()) {
             let known: Vec<&str> = self.wanted().map(|(name, _)| name).collect();
             let error = unknown_name(&format!("source {}", self.source), "column", name, &known);
-            return Err(Failure::wrong(format!("{}: {}; it has {}", rows.file, error.message(), known.join(", "))));
+            return Err(Failure::wrong(format!(
+                "{}: {}\n  its columns are {}",
+                rows.file,
+                error.message(),
+                known.join(", ")
+            )));
         }
         let mut columns = Vec::new();
         for (name, value_type) in self.wanted() {

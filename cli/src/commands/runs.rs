@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use futures::TryStreamExt;
-use larder_client::RunFilter;
+use larder_client::{MaterializerClient, RunFilter};
 use larder_definitions::run::{Run, RunState};
 use larder_types::Name;
 
@@ -12,6 +12,7 @@ use crate::{
     failure::{Failure, Outcome},
     progress::RunBar,
     render::runs::{OneRun, Runs, subject},
+    services::Reached,
 };
 
 /// Look after runs: materializations and training sets
@@ -84,8 +85,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
         Command::List { view, state, limit } => {
             let states = state.into_iter().map(RunState::from).collect();
             let filter = RunFilter { view, states, page_size: limit, page_token: String::new() };
-            let page = materializer.told(materializer.client.list_runs(&project, &filter).await)?;
-            context.console.report(&Runs(page.runs))?;
+            context.console.report(&Runs(list(&materializer, &project, filter).await?))?;
             Ok(Exit::Ok)
         }
         Command::Show { run } => {
@@ -108,6 +108,22 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
             Ok(Exit::Ok)
         }
     }
+}
+
+/// As many runs as the filter's page has, over as many pages as the service makes of them.
+async fn list(materializer: &Reached<MaterializerClient>, project: &Name, mut filter: RunFilter) -> Outcome<Vec<Run>> {
+    let limit = filter.page_size as usize;
+    let mut found = Vec::new();
+    while found.len() < limit {
+        let page = materializer.told(materializer.client.list_runs(project, &filter).await)?;
+        found.extend(page.runs);
+        match page.next_page_token {
+            Some(next) => filter.page_token = next,
+            None => break,
+        }
+    }
+    found.truncate(limit);
+    Ok(found)
 }
 
 /// How often a lost stream is opened anew before it counts as an error.

@@ -7,6 +7,7 @@ use larder_service::{
     telemetry,
 };
 use larder_standalone::{Addresses, Config, Deps};
+use larder_types::Error;
 use serde_json::{Value, json};
 
 use super::Context;
@@ -69,7 +70,8 @@ fn load(arguments: &Arguments) -> Outcome<Loaded<Config>> {
     if let Some(data) = &arguments.data {
         layers = layers.flag("--data", "data", data.display().to_string());
     }
-    layers.load().map_err(Failure::Error)
+    // The message lists every problem by itself.
+    layers.load().map_err(|error| Failure::Error(Error::new(error.code(), error.message())))
 }
 
 /// Variables that are no text are not ours.

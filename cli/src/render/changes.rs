@@ -69,6 +69,9 @@ impl Changes {
             What::Applied { revision, changed: false } => {
                 format!("Project {project} stays at revision {revision}: nothing to change")
             }
+            What::Between { from, to } if self.changes.is_empty() => {
+                format!("Project {project}: no difference between revisions {from} and {to}")
+            }
             What::Between { from, to } => {
                 format!("Project {project}, from revision {from} to {to}: {}", self.summary())
             }

@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, ArrayRef};
 use larder_client::{FeatureValues, OnlineAnswer, Replay};
-use larder_types::{Name, Status};
+use larder_types::{Name, RowVersion, Status, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -102,7 +102,7 @@ impl Online {
         let rows = views.iter().flat_map(|view| {
             view.versions.iter().enumerate().map(|(row, version)| {
                 let (event_time, created_time) = match version {
-                    Some(version) => (version.event_time.to_string(), version.created_time.to_string()),
+                    Some(version) => (version.event_time.to_string(), created_time(version).unwrap_or_default()),
                     None => ("none".to_owned(), String::new()),
                 };
                 vec![
@@ -121,10 +121,9 @@ impl Online {
 
 fn replay_json(replay: &Replay) -> Value {
     let view = |view: &larder_client::ViewReplay| {
-        let version = |version: &Option<larder_types::RowVersion>| {
-            version.as_ref().map(|version| {
-                json!({ "event_time": version.event_time.to_string(), "created_time": version.created_time.to_string() })
-            })
+        let version = |version: &Option<RowVersion>| {
+            let version = version.as_ref()?;
+            Some(json!({ "event_time": version.event_time.to_string(), "created_time": created_time(version) }))
         };
         json!({
             "name": view.name,
@@ -139,4 +138,9 @@ fn replay_json(replay: &Replay) -> Value {
         "engine_version": replay.engine_version,
         "views": replay.views.iter().map(view).collect::<Vec<_>>(),
     })
+}
+
+/// None where the source does not say.
+fn created_time(version: &RowVersion) -> Option<String> {
+    (version.created_time != Timestamp::MIN).then(|| version.created_time.to_string())
 }

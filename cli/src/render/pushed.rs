@@ -61,8 +61,9 @@ impl Report for Pushed {
     }
 
     fn text(&self, paint: Paint) -> String {
-        let rows = grouped(self.rows);
-        let mut text = format!("{rows} events pushed to {}, {} a second", self.source, rate(self.rows, self.seconds));
+        let events = if self.rows == 1 { "event" } else { "events" };
+        let (rows, rate) = (grouped(self.rows), rate(self.rows, self.seconds));
+        let mut text = format!("{rows} {events} pushed to {}, {rate} a second", self.source);
         let counts = [
             (self.written, "written"),
             (self.older, "older than what is there"),
