@@ -57,6 +57,7 @@ main() {
 prepare() {
     local began
     "$here/require.sh"
+    python_program="$("$here/python-env.sh")"
     if [ -n "${LARDER_BIN:-}" ]; then
         larder="$(absolute "$LARDER_BIN")"
     else
@@ -66,7 +67,6 @@ prepare() {
         larder="$(absolute "$root" "${CARGO_TARGET_DIR:-target}")/demo/larder"
         took "$began"
     fi
-    python_program="$("$here/python-env.sh")"
     trap 'close $?' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
@@ -124,6 +124,9 @@ declare_features() {
     show apply --yes --message "first"
     echo
     show describe credit_scoring_service
+    show search risk score --limit 5
+    show lineage credit_scoring_features.fraud_probability
+    show docs --out catalogue.md
 }
 
 materialize() {
@@ -152,6 +155,12 @@ serve_and_push() {
     show online --features real_time_features.current_balance,real_time_features.login_attempts_24h customer_id="$customer" |
         tee served.txt
     grep -q -e '-1234.5' served.txt || fail "the pushed balance is not served"
+    echo
+    echo "A deletion is a row too: it ends what was known, here and in training"
+    customer="$(python -c 'import json; print(json.loads(open("data/push/expiring_events.jsonl").readline())["customer_id"])')"
+    show push real_time_push_source customer_id="$customer" --delete
+    show online --features real_time_features.current_balance customer_id="$customer" | tee served.txt
+    grep -q NOT_FOUND served.txt || fail "the deleted row of $customer is still served"
 }
 
 bring_late_rows() {
@@ -163,6 +172,7 @@ bring_late_rows() {
     show materialize --incremental
     show online --features transaction_features.total_transaction_amount_30d customer_id="$customer" | tee served.txt
     ! grep -q NOT_FOUND served.txt || fail "the late row of $customer did not reach the online store"
+    show runs list
 }
 
 train() {
@@ -232,7 +242,7 @@ least() {
 }
 
 absolute() { # parts of a path, of which a later one may be absolute itself
-    "${python_program:-python3}" -c 'import os, sys; print(os.path.abspath(os.path.join(*sys.argv[1:])))' "$@"
+    python -c 'import os, sys; print(os.path.abspath(os.path.join(*sys.argv[1:])))' "$@"
 }
 
 python() {
