@@ -1,5 +1,7 @@
 //! From the engine's errors to ours.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "the engine's enum: what is not named is told as it is")]
+
 use datafusion::common::DataFusionError;
 use larder_types::{Error, ErrorCode};
 

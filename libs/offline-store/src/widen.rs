@@ -1,5 +1,7 @@
 //! Columns of other Arrow types brought to ours, where nothing is lost by it.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "Arrow's enum: a type that is not named is none of ours")]
+
 use std::sync::Arc;
 
 use arrow::{

@@ -65,10 +65,8 @@ pub(crate) async fn open(file: &FoundFile) -> Result<ParquetRecordBatchStreamBui
 
 /// Why a file could not be read. What a store answers may be gone the next time; what is in the file will not.
 pub(crate) fn unreadable(file: &str, error: ParquetError) -> Error {
-    let store = match &error {
-        ParquetError::External(source) => source.downcast_ref::<object_store::Error>().is_some(),
-        _ => false,
-    };
+    let cause = if let ParquetError::External(source) = &error { Some(source) } else { None };
+    let store = cause.is_some_and(|cause| cause.is::<object_store::Error>());
     let described = if store {
         Error::unavailable(format!("reading `{file}`: {error}"))
     } else {

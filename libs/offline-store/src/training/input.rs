@@ -115,10 +115,10 @@ fn parquet_batches(file: FoundFile) -> BoxStream<'static, Result<SpineBatch>> {
 
 /// A spine that cannot be read is the caller's to mend.
 fn as_argument(error: Error) -> Error {
-    match error.code() {
-        larder_types::ErrorCode::FailedPrecondition => Error::invalid_field("spine", error.message().to_owned()),
-        _ => error,
+    if error.code() == larder_types::ErrorCode::FailedPrecondition {
+        return Error::invalid_field("spine", error.message().to_owned());
     }
+    error
 }
 
 fn without_metadata(schema: &Schema) -> SchemaRef {

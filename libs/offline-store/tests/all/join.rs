@@ -318,7 +318,7 @@ fn large(keys: Keys, seed: u64) -> Case {
             values: Values {
                 float: Some((row as f64).to_bits()),
                 text: Some(format!("{:>200}", next(5))),
-                list: (row % 3 == 0).then(|| vec![Some(row as i32), None]),
+                list: (row % 3 == 0).then(|| vec![Some(row), None]),
                 int: Some(next(2)),
             },
         })

@@ -1,5 +1,7 @@
 //! The tests of the crate from outside, in one binary.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod fixture;
 mod join;
 mod sources;

@@ -15,7 +15,7 @@ fn stream(rows: RecordBatch) -> Spine {
 }
 
 async fn refused(shop: &Shop, features: Asked, spine: Spine, expected: Expect) {
-    let error = shop.prepare(features, spine).await.err().expect("an error");
+    let error = shop.prepare(features, spine).await.err().unwrap();
     expected.assert_eq(&shop.text(&error));
 }
 
