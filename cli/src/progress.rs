@@ -38,7 +38,8 @@ impl RunBar {
 
     /// Shows the counts.
     pub(crate) fn show_progress(&self, progress: &Progress) {
-        self.0.set_length(progress.parts);
+        // Before the parts are known there is one: a bar without any would look full.
+        self.0.set_length(progress.parts.max(1));
         self.0.set_position(progress.parts_done);
         self.0.set_message(format!("{} rows read, {} written", progress.read, progress.written));
     }

@@ -169,7 +169,7 @@ fn unfinished(failure: Outcome<()>, pushed: &Pushed, id: &str) -> Failure {
         Err(Failure::Error(error)) if pushed.rows > 0 => {
             let (code, pushed) = (error.code(), progress::grouped(pushed.rows));
             let message = format!(
-                "{}\n  {pushed} rows before it were pushed; once that is put right, push again with --batch-id {id}",
+                "{}\n  Rows pushed before it: {pushed}; once that is put right, push again with --batch-id {id}",
                 error.message()
             );
             let violations = error.violations().iter().cloned();

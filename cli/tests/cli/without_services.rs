@@ -1,9 +1,8 @@
-//! The built command: exit codes, what goes to which output, what a mistake is answered with. No service is needed.
-
-mod running;
+//! Exit codes, what goes to which output, what a mistake is answered with, where no service is needed.
 
 use expect_test::expect;
-use running::{Ran, larder, larder_in, repository};
+
+use crate::running::{Ran, larder, larder_in, repository};
 
 #[test]
 fn help_groups_the_commands_and_names_the_exit_codes() {

@@ -1,0 +1,172 @@
+//! The commands against a `larder up` of their own, on what `larder init` made.
+
+use std::fs;
+
+use expect_test::expect;
+use serde_json::json;
+
+use crate::running::Up;
+
+#[test]
+fn a_newcomer_gets_from_definitions_to_a_training_set() {
+    let up = Up::start();
+    let planned = up.larder(&["plan", "--detailed-exitcode"]);
+    assert_eq!(planned.code, 10, "{}", planned.err);
+    assert!(planned.out.starts_with("Project shop at revision 0, origin shop: 7 created\n  + entity customer\n"));
+    let refused = up.larder(&["apply"]);
+    assert_eq!((refused.code, refused.out.as_str()), (1, ""));
+    assert!(refused.err.contains("7 created") && refused.err.contains("say --yes"), "{}", refused.err);
+    assert!(up.good(&["apply", "--yes"]).starts_with("Project shop is at revision 1: 7 created"));
+    assert_eq!(up.larder(&["plan", "--detailed-exitcode"]).code, 0);
+
+    let summary = up.good(&["materialize", "purchases"]);
+    assert_eq!(words(summary.lines().nth(1).unwrap())[..5], ["purchases", "SUCCEEDED", "8", "4", "0"]);
+    expect![[r#"
+        FEATURE              C1         C2         C9
+        orders_30d           4          NULL       NOT_FOUND
+        spent_30d            180.2      0.0        NOT_FOUND
+        cart_value           NOT_FOUND  NOT_FOUND  NOT_FOUND
+        cart_to_usual_order  NULL       NULL       NULL
+    "#]]
+    .assert_eq(&up.good(&["online", "offer_service", "customer_id=C1,C2,C9", "--request", "discount=0.2"]));
+
+    up.good(&["push", "cart_events", "customer_id=C1", "cart_value=45.05"]);
+    let online =
+        up.larder(&["online", "--features", "cart,offer", "customer_id=C1", "discount=0.5", "--output", "json"]);
+    assert_eq!(
+        online.json()["features"],
+        json!([
+            { "name": "cart_value", "values": [45.05], "statuses": ["PRESENT"] },
+            { "name": "cart_to_usual_order", "values": [0.5], "statuses": ["PRESENT"] },
+        ])
+    );
+    up.good(&["push", "cart_events", "customer_id=C1", "--delete"]);
+    let online = up.good(&["online", "--features", "cart", "customer_id=C1", "--replay"]);
+    assert!(online.contains("cart_value  NOT_FOUND\n\njudged at "), "{online}");
+
+    let trained = up.good(&["train", "offer_service", "--spine", "data/spine.csv", "--out", "training.parquet"]);
+    assert!(trained.starts_with("5 rows in training.parquet: "), "{trained}");
+    let on_server = ["train", "offer_service", "--spine", "data/spine.csv", "--out", "other.parquet", "--on-server"];
+    assert!(up.good(&on_server).starts_with("5 rows in other.parquet: "));
+    for file in ["training.parquet", "other.parquet"] {
+        assert!(up.folder().join(file).exists());
+    }
+}
+
+#[test]
+fn what_is_declared_can_be_found_compared_and_taken_back() {
+    let up = Up::start();
+    up.good(&["apply", "--yes", "--message", "first"]);
+    assert!(up.good(&["list", "features"]).contains("purchases.spent_30d        float64  What they cost\n"));
+    assert!(up.good(&["list", "projects"]).contains("shop"));
+    assert!(up.good(&["describe", "purchases.spent_30d"]).contains("\n\nFEATURE    TYPE     COLUMN"));
+    assert!(up.good(&["search", "orders"]).contains("purchases.orders_30d  feature"));
+    expect![[r#"
+        feature view purchases.spent_30d
+        made from:
+          ├─ entity customer
+          └─ source purchase_history.spent_30d
+        used by:
+          ├─ on-demand feature view offer.cart_to_usual_order
+          │  └─ feature service offer_service
+          └─ feature service offer_service
+    "#]]
+    .assert_eq(&up.good(&["lineage", "purchases.spent_30d"]));
+    assert!(up.good(&["docs"]).starts_with("# Features of shop\n"));
+
+    let file = up.folder().join("larder.yaml");
+    let definitions = fs::read_to_string(&file).unwrap();
+    fs::write(&file, definitions.replace("ttl: 365d", "ttl: 30d")).unwrap();
+    up.good(&["apply", "--yes"]);
+    expect![[r#"
+        Project shop, from revision 1 to 2: 1 changed
+          ~ feature view purchases
+              ttl: 365d → 30d
+    "#]]
+    .assert_eq(&up.good(&["diff", "1"]));
+    up.good(&["rollback", "1", "--yes"]);
+    let revisions = up.larder(&["revisions", "--output", "json"]).json();
+    let of = |field: &str| -> Vec<_> {
+        revisions["revisions"].as_array().unwrap().iter().map(|revision| revision[field].clone()).collect()
+    };
+    assert_eq!(of("revision"), [3, 2, 1]);
+    assert_eq!(of("rollback_to"), [json!(1), json!(null), json!(null)]);
+    assert_eq!(of("message"), ["", "", "first"]);
+}
+
+#[test]
+fn events_that_are_wrong_are_told_by_row_and_the_others_go_in() {
+    let up = Up::start();
+    up.good(&["apply", "--yes"]);
+    let push = |name: &str, content: &str, more: &[&str]| {
+        fs::write(up.folder().join(name), content).unwrap();
+        up.larder(&[&["push", "cart_events", "--file", name], more].concat())
+    };
+    let lines = "{\"customer_id\":\"C1\",\"cart_value\":0.12345678901234568,\"event_time\":\"2026-01-01\"}\n\
+                 {\"customer_id\":null,\"cart_value\":1,\"event_time\":\"2026-01-01\"}\n";
+    let pushed = push("events.jsonl", lines, &["--output", "json", "--target", "offline"]);
+    assert_eq!(pushed.code, 1);
+    let counts = pushed.json();
+    assert_eq!((&counts["rows"], &counts["refused"], &counts["refusals"][0]["row"]), (&json!(2), &json!(1), &json!(2)));
+
+    let cases = [
+        (
+            "customer_id,cart_value,event_time\nC1,abc,2026-01-01\n",
+            "bad.csv: row 1, column cart_value: \"abc\" is not a value",
+        ),
+        ("customer_id,cart_valu,event_time\nC1,1,2026-01-01\n", "did you mean cart_value?"),
+        ("customer_id,event_time\nC1,2026-01-01\n", "cart_value: is missing"),
+        ("customer_id,cart_value\nC1,1\n", "bad.csv has no column event_timestamp"),
+        ("customer_id,cart_value,event_time\nC1,1,\n", "row 1, column event_time: is null"),
+    ];
+    for (content, message) in cases {
+        let ran = push("bad.csv", content, &[]);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+        assert!(ran.err.contains(message), "{message}: {}", ran.err);
+    }
+    let ran = push(
+        "late.csv",
+        "customer_id,cart_value,event_time\nC1,1,2026-01-01\nC2,x,2026-01-01\n",
+        &["--batch-size", "1"],
+    );
+    assert!(ran.err.contains("Rows pushed before it: 1;") && ran.err.contains("--batch-id "), "{}", ran.err);
+}
+
+#[test]
+fn runs_that_fail_exit_with_6_and_unknown_names_with_1() {
+    let up = Up::start();
+    up.good(&["apply", "--yes"]);
+    fs::write(up.folder().join("data/purchases.parquet"), "PAR1 cut short").unwrap();
+    let failed = up.larder(&["materialize", "purchases"]);
+    assert_eq!(failed.code, 6, "{}{}", failed.out, failed.err);
+    assert!(
+        failed.out.contains("FAILED") && failed.err.ends_with("error: 1 run failed or cancelled\n"),
+        "{}",
+        failed.err
+    );
+    let listed = up.larder(&["runs", "list", "--state", "failed", "--output", "json"]).json();
+    let id = listed["runs"][0]["id"].as_str().unwrap().to_owned();
+    assert!(up.good(&["runs", "show", &id]).contains("error            "));
+    assert_eq!(up.larder(&["runs", "watch", &id]).code, 6);
+    let cases: [(&[&str], &str); 6] = [
+        (&["online", "offer_servise", "customer_id=C1"], "did you mean offer_service?"),
+        (&["online", "offer_service", "customer_id=C1"], "request data discount (float64) is missing"),
+        (&["describe", "purchase"], "did you mean purchases"),
+        (&["runs", "show", "nothing"], "nothing"),
+        (&["rollback", "7", "--yes"], "no revision 7"),
+        (
+            &["train", "offer_service", "--spine", "data/spine.csv", "--out", "t.parquet", "--event-time", "at"],
+            "no column `at`",
+        ),
+    ];
+    for (arguments, message) in cases {
+        let ran = up.larder(arguments);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(message), "{message}: {}", ran.err);
+    }
+    assert!(!up.folder().join("t.parquet").exists());
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
