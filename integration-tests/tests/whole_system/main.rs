@@ -2,5 +2,6 @@
 
 mod definitions;
 mod history;
+mod kill;
 mod sandbox;
 mod training_equals_serving;

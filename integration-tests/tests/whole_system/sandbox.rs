@@ -1,6 +1,11 @@
 //! A running system in a temporary folder, and clients of it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use larder_client::{
     Applied, ChangeRequest, MaterializerClient, PushClient, RegistryClient, RunsClient, ServingClient, Transport,
@@ -15,9 +20,20 @@ use larder_standalone::{Addresses, Config, Deps};
 use larder_types::{Name, Result, Revision, SystemClock};
 use tempfile::TempDir;
 
+/// Clients of a running system.
+pub(crate) struct Clients {
+    /// Where definitions are written.
+    pub(crate) folder: PathBuf,
+    pub(crate) registry: SocketAddr,
+    pub(crate) serving: SocketAddr,
+    pub(crate) push_ingest: SocketAddr,
+    pub(crate) materializer: SocketAddr,
+}
+
+/// A system in this process, and its folder.
 pub(crate) struct Sandbox {
     pub(crate) folder: TempDir,
-    pub(crate) addresses: Addresses,
+    clients: Clients,
     shutdown: Shutdown,
     running: Option<tokio::task::JoinHandle<Result<()>>>,
 }
@@ -25,14 +41,14 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     pub(crate) async fn start() -> Self {
         let folder = larder_test_kit::temporary_folder();
-        let (addresses, shutdown, running) = start(folder.path()).await;
-        Self { folder, addresses, shutdown, running: Some(running) }
+        let (clients, shutdown, running) = start(folder.path()).await;
+        Self { folder, clients, shutdown, running: Some(running) }
     }
 
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
-        let (addresses, shutdown, running) = start(self.folder.path()).await;
-        (self.addresses, self.shutdown, self.running) = (addresses, shutdown, Some(running));
+        let (clients, shutdown, running) = start(self.folder.path()).await;
+        (self.clients, self.shutdown, self.running) = (clients, shutdown, Some(running));
     }
 
     pub(crate) async fn stop(&mut self) {
@@ -41,30 +57,40 @@ impl Sandbox {
             running.await.unwrap().unwrap();
         }
     }
+}
 
+impl std::ops::Deref for Sandbox {
+    type Target = Clients;
+
+    fn deref(&self) -> &Clients {
+        &self.clients
+    }
+}
+
+impl Clients {
     pub(crate) fn registry(&self) -> RegistryClient {
-        RegistryClient::new(to(self.addresses.registry))
+        RegistryClient::new(to(self.registry))
     }
 
     pub(crate) fn runs(&self) -> RunsClient {
-        RunsClient::new(to(self.addresses.registry))
+        RunsClient::new(to(self.registry))
     }
 
     pub(crate) fn serving(&self) -> ServingClient {
-        ServingClient::new(to(self.addresses.serving))
+        ServingClient::new(to(self.serving))
     }
 
     pub(crate) fn push(&self) -> PushClient {
-        PushClient::new(to(self.addresses.push_ingest))
+        PushClient::new(to(self.push_ingest))
     }
 
     pub(crate) fn materializer(&self) -> MaterializerClient {
-        MaterializerClient::new(to(self.addresses.materializer)).within(Duration::from_secs(60))
+        MaterializerClient::new(to(self.materializer)).within(Duration::from_secs(60))
     }
 
     /// Writes `yaml` as the folder's definitions and applies them.
     pub(crate) async fn apply(&self, yaml: &str) -> Result<Applied> {
-        let repository = self.folder.path().join("definitions");
+        let repository = self.folder.join("definitions");
         std::fs::create_dir_all(&repository).unwrap();
         std::fs::write(repository.join("larder.yaml"), yaml).unwrap();
         let declared = read_folder(&repository).unwrap_or_else(|problems| panic!("{problems:?}"));
@@ -102,11 +128,11 @@ pub(crate) fn assert_succeeded(runs: &[Run]) {
     }
 }
 
-fn to(address: std::net::SocketAddr) -> Transport {
+fn to(address: SocketAddr) -> Transport {
     Transport::connect(&address.to_string()).unwrap()
 }
 
-async fn start(folder: &Path) -> (Addresses, Shutdown, tokio::task::JoinHandle<Result<()>>) {
+async fn start(folder: &Path) -> (Clients, Shutdown, tokio::task::JoinHandle<Result<()>>) {
     let mut config = Config { data: folder.join("data"), ..Config::default() };
     for server in [
         &mut config.registry.server,
@@ -120,6 +146,7 @@ async fn start(folder: &Path) -> (Addresses, Shutdown, tokio::task::JoinHandle<R
     let shutdown = Shutdown::new();
     let deps = Deps { clock: Arc::new(SystemClock), shutdown: shutdown.clone() };
     let app = larder_standalone::build(&config, deps).await.unwrap();
-    let addresses = app.addresses();
-    (addresses, shutdown, tokio::spawn(app.run()))
+    let Addresses { registry, serving, push_ingest, materializer, .. } = app.addresses();
+    let clients = Clients { folder: folder.to_owned(), registry, serving, push_ingest, materializer };
+    (clients, shutdown, tokio::spawn(app.run()))
 }

@@ -16,7 +16,7 @@ use larder_types::{Clock, ErrorCode, Name, Revision, Status, SystemClock, Timest
 use crate::{
     definitions::{SHOP, shop},
     history::{self, CUSTOMERS, customer_column},
-    sandbox::{Sandbox, assert_succeeded},
+    sandbox::{Clients, Sandbox, assert_succeeded},
 };
 
 const DAY: i64 = 86_400_000_000;
@@ -197,8 +197,8 @@ fn request(customers: &[i64]) -> OnlineRequest {
     }
 }
 
-async fn ask(sandbox: &Sandbox, customers: &[i64]) -> OnlineAnswer {
-    sandbox.serving().online_features(&request(customers)).await.unwrap()
+pub(crate) async fn ask(clients: &Clients, customers: &[i64]) -> OnlineAnswer {
+    clients.serving().online_features(&request(customers)).await.unwrap()
 }
 
 fn count_statuses(answer: &OnlineAnswer, rows: usize) -> BTreeMap<Status, usize> {
@@ -212,7 +212,7 @@ fn count_statuses(answer: &OnlineAnswer, rows: usize) -> BTreeMap<Status, usize>
 }
 
 /// A training set for the same customers at the instant that the answer names.
-async fn train(sandbox: &Sandbox, customers: &[i64], answer: &OnlineAnswer) -> RecordBatch {
+pub(crate) async fn train(clients: &Clients, customers: &[i64], answer: &OnlineAnswer) -> RecordBatch {
     let instant = answer.replay.as_ref().unwrap().instant.as_micros();
     let times: ArrayRef =
         Arc::new(TimestampMicrosecondArray::from(vec![instant; customers.len()]).with_timezone("UTC"));
@@ -232,7 +232,7 @@ async fn train(sandbox: &Sandbox, customers: &[i64], answer: &OnlineAnswer) -> R
         full_names: false,
         min_revision: Revision(0),
     };
-    let mut events = sandbox.materializer().training_set(&set, stream::iter([Ok(spine)])).await.unwrap();
+    let mut events = clients.materializer().training_set(&set, stream::iter([Ok(spine)])).await.unwrap();
     let mut batches = Vec::new();
     let mut is_finished = false;
     while let Some(event) = events.next().await {
@@ -250,7 +250,7 @@ async fn train(sandbox: &Sandbox, customers: &[i64], answer: &OnlineAnswer) -> R
 }
 
 /// How many values are not the same bits.
-fn differences(answer: &OnlineAnswer, trained: &RecordBatch) -> usize {
+pub(crate) fn differences(answer: &OnlineAnswer, trained: &RecordBatch) -> usize {
     let mut differences = 0;
     for feature in &answer.features {
         let column = trained.column_by_name(&feature.name).unwrap_or_else(|| panic!("{} is missing", feature.name));

@@ -26,7 +26,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, Error> {
 /// Writes a span in the greatest unit that loses nothing; fractions of a second are dropped.
 pub fn format_duration(span: Duration) -> String {
     let seconds = span.as_secs();
-    let (unit, size) = UNITS.into_iter().find(|(_, size)| seconds >= *size && seconds.is_multiple_of(*size)).unwrap_or(("s", 1));
+    let (unit, size) =
+        UNITS.into_iter().find(|(_, size)| seconds >= *size && seconds.is_multiple_of(*size)).unwrap_or(("s", 1));
     format!("{}{unit}", seconds / size)
 }
 

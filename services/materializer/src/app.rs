@@ -21,6 +21,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the push log is rewritten.
 const COMPACT_EVERY: Duration = Duration::from_secs(60);
 
+/// How often rows that nobody can be given any more are removed from the online store.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
 /// The materializer.
 pub struct Materializer {
     /// Works on runs.
@@ -121,6 +124,18 @@ impl Materializer {
             }
         }
         Ok(())
+    }
+
+    /// Removes rows that are past their ttl and its grace, until `stop`.
+    pub async fn sweep(&self, stop: &CancellationToken) -> Result<()> {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(SWEEP_EVERY) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+            let report = self.worker.loader.store.sweep(self.clock.now()).await?;
+            tracing::info!(examined = report.examined, removed = report.removed, "the online store was swept");
+        }
     }
 
     /// Rewrites the push log of every push source, until `stop`.

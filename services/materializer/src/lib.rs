@@ -62,6 +62,7 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// What runs in the background, and what happens when it fails.
 const WORK: TaskKind = TaskKind::new("materializations", OnFailure::Restart);
+const SWEEP: TaskKind = TaskKind::new("online store sweeping", OnFailure::Restart);
 const COMPACT: TaskKind = TaskKind::new("push log rewriting", OnFailure::Restart);
 
 /// Works on runs, and answers calls.
@@ -107,17 +108,26 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
         clock: deps.clock,
         work_there: Notify::new(),
     });
-    let (working, compacting) = (Arc::clone(&materializer), Arc::clone(&materializer));
-    deps.tasks.spawn(WORK, move |stop| {
-        let materializer = Arc::clone(&working);
-        async move { materializer.run(&stop).await }
-    });
-    deps.tasks.spawn(COMPACT, move |stop| {
-        let materializer = Arc::clone(&compacting);
-        async move { materializer.compact(&stop).await }
-    });
+    start_tasks(&deps.tasks, &materializer);
     let service = MaterializerServiceServer::new(MaterializerGrpc(materializer));
     let service =
         service.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT).max_encoding_message_size(TRANSPORT_MESSAGE_LIMIT);
     GrpcServer::new(&config.server, deps.surroundings).add(service).build()
+}
+
+fn start_tasks(tasks: &Tasks, materializer: &Arc<Materializer>) {
+    let shared = || Arc::clone(materializer);
+    let (working, sweeping, compacting) = (shared(), shared(), shared());
+    tasks.spawn(WORK, move |stop| {
+        let materializer = Arc::clone(&working);
+        async move { materializer.run(&stop).await }
+    });
+    tasks.spawn(SWEEP, move |stop| {
+        let materializer = Arc::clone(&sweeping);
+        async move { materializer.sweep(&stop).await }
+    });
+    tasks.spawn(COMPACT, move |stop| {
+        let materializer = Arc::clone(&compacting);
+        async move { materializer.compact(&stop).await }
+    });
 }

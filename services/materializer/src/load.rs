@@ -20,8 +20,8 @@ use larder_types::{Clock, Error, Name, Result, Timestamp};
 
 use crate::latest::{KeyedRow, LatestRows};
 
-/// Rows of one call to the store.
-const WRITE_ROWS: usize = 16_384;
+/// Rows of one call to the store: fewer cost the embedded one a transaction each too often.
+const WRITE_ROWS: usize = 65_536;
 
 /// What a load works with.
 pub struct Loader {
