@@ -80,7 +80,8 @@ impl Tasks {
     {
         let tasks = self.clone();
         let entry = Entry::new(kind.name, &self.running);
-        let span = tracing::info_span!("task", name = kind.name);
+        // Of no trace: a task outlives the call in which it happens to be started, and would keep that call's span open.
+        let span = tracing::info_span!(parent: None, "task", name = kind.name);
         let supervised = async move {
             let _entry = entry;
             tokio::select! {

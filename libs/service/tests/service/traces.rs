@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use larder_contracts::serving::v1::serving_service_client::ServingServiceClient;
 use larder_service::{
+    OnFailure, Shutdown, TaskKind, Tasks,
     config::{LogFormat, TelemetryConfig},
     telemetry,
 };
@@ -108,6 +109,29 @@ async fn in_process_a_call_belongs_to_the_span_that_it_is_made_in() {
     let (caller, call) = (span("caller"), span("/larder.serving.v1.ServingService/GetOnlineFeatures"));
     assert_eq!(call.span_context.trace_id(), caller.span_context.trace_id());
     assert_eq!(call.parent_span_id, caller.span_context.span_id());
+}
+
+#[test]
+fn a_task_does_not_keep_the_span_open_in_which_it_was_started() {
+    let memory = Memory::default();
+    let subscriber = telemetry::subscriber(&config(LogFormat::Text), &memory.provider(), std::io::sink).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let tasks = Tasks::new(Shutdown::new());
+    tracing::subscriber::with_default(subscriber, || {
+        runtime.block_on(async {
+            let kind = TaskKind::new("follower", OnFailure::Log);
+            tracing::info_span!("caller").in_scope(|| {
+                tasks.spawn(kind, |stop| async move {
+                    stop.cancelled().await;
+                    Ok(())
+                });
+            });
+            assert_eq!(tasks.running(), [("follower", 1)]);
+            let names: Vec<_> = memory.spans().into_iter().map(|span| span.name).collect();
+            assert_eq!(names, ["caller"]);
+            tasks.stop(std::time::Duration::from_secs(10)).await.unwrap();
+        });
+    });
 }
 
 #[derive(Clone, Default)]
