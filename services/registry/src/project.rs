@@ -74,7 +74,11 @@ impl Project {
     ///
     /// CONFLICT where the change expects another revision than there is, ALREADY_EXISTS where another origin declared an
     /// object, INVALID_ARGUMENT with every problem otherwise.
-    pub async fn apply(&self, change: impl Fn(&ProjectState) -> ChangeSet + Send + Sync, meta: &RevisionMeta) -> Result<Made> {
+    pub async fn apply(
+        &self,
+        change: impl Fn(&ProjectState) -> ChangeSet + Send + Sync,
+        meta: &RevisionMeta,
+    ) -> Result<Made> {
         self.add(|state| {
             let change = change(state);
             Ok((change::plan(state, &change)?, change::apply(state, &change, meta.clone())?))
