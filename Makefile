@@ -42,7 +42,7 @@ test: ## Runs every test
 	@scripts/require.sh
 	cargo build --workspace --all-targets
 	cargo test --workspace
-	"$$(scripts/python-env.sh)" -m pytest -q examples
+	LARDER_BIN="$(abspath $(TARGET))/debug/larder" "$$(scripts/python-env.sh)" -m pytest -q examples
 
 bench: ## Measures, as ratios to bare servers side by side
 	@scripts/require.sh
