@@ -44,9 +44,9 @@ test: ## Runs every test
 	cargo test --workspace
 	LARDER_BIN="$(abspath $(TARGET))/debug/larder" "$$(scripts/python-env.sh)" -m pytest -q examples
 
-bench: ## Measures, as ratios to bare servers side by side
-	@scripts/require.sh
-	scripts/bench.sh
+bench: ## Measures the embedded online store
+	@scripts/require.sh rust cc
+	cargo bench --profile demo -p larder-online-store
 
 proto: ## Formats and lints the contracts, and finds breaking changes
 	scripts/buf.sh format --write proto
