@@ -94,10 +94,10 @@ impl Training {
             loop {
                 match events.next().await {
                     Some(Ok(Step::Event(event))) => {
-                        if let Event::Progress(counts) = &event {
+                        if let Event::Progress(counts) = &*event {
                             progress = *counts;
                         }
-                        yield event;
+                        yield *event;
                     }
                     Some(Ok(Step::Written(location))) => result = Some(location),
                     Some(Err(error)) => {
@@ -150,20 +150,20 @@ impl Training {
                         Computed::Rows(rows) => written = rows,
                         Computed::Batch(batch) => {
                             written += batch.num_rows() as u64;
-                            yield Step::Event(Event::Batch(batch));
+                            yield Step::Event(Box::new(Event::Batch(batch)));
                         }
-                        Computed::Schema(schema) => yield Step::Event(Event::Schema(schema)),
+                        Computed::Schema(schema) => yield Step::Event(Box::new(Event::Schema(schema))),
                         Computed::Written(location) => yield Step::Written(location),
                     },
                     Next::Computed(None) => {
-                        yield Step::Event(Event::Progress(progress));
+                        yield Step::Event(Box::new(Event::Progress(progress)));
                         break;
                     }
                     Next::Report => {
                         if runs.report_progress(&project, &id, lease, &progress).await? {
                             Err(Error::cancelled(format!("run {id} was cancelled")))?;
                         }
-                        yield Step::Event(Event::Progress(progress));
+                        yield Step::Event(Box::new(Event::Progress(progress)));
                     }
                 }
             }
@@ -187,7 +187,7 @@ fn kept_request(request: &Request) -> TrainingSetRequest {
 }
 
 enum Step {
-    Event(Event),
+    Event(Box<Event>),
     Written(String),
 }
 
