@@ -151,7 +151,7 @@ fn references(references: &[&str]) -> FeatureSelection {
 async fn push_clicks(sandbox: &Sandbox, now: Timestamp) {
     let customers: Vec<i64> = (0..CUSTOMERS).step_by(3).collect();
     let rows = customers.len();
-    let at = |row: usize| now.as_micros() - if row % 5 == 0 { DAY - 2_000_000 } else { row as i64 };
+    let at = |row: usize| now.as_micros() - if row.is_multiple_of(5) { DAY - 2_000_000 } else { row as i64 };
     let mut event_times: Vec<Timestamp> = (0..rows).map(at).map(Timestamp::from_micros).collect();
     event_times[1] = Timestamp::from_micros(now.as_micros() + DAY);
     let batch = PushBatch {
@@ -162,16 +162,16 @@ async fn push_clicks(sandbox: &Sandbox, now: Timestamp) {
             ("customer_id".into(), customer_column(&customers)),
             (
                 "clicks".into(),
-                Arc::new(Int64Array::from_iter((0..rows).map(|row| (row % 7 != 0).then_some(row as i64)))),
+                Arc::new(Int64Array::from_iter((0..rows).map(|row| (!row.is_multiple_of(7)).then_some(row as i64)))),
             ),
             (
                 "last_page".into(),
-                Arc::new(StringArray::from_iter((0..rows).map(|row| (row % 4 != 0).then_some("/home")))),
+                Arc::new(StringArray::from_iter((0..rows).map(|row| (!row.is_multiple_of(4)).then_some("/home")))),
             ),
         ],
         event_times,
         created_times: vec![],
-        deleted: (0..rows).map(|row| row % 11 == 0).collect(),
+        deleted: (0..rows).map(|row| row.is_multiple_of(11)).collect(),
         target: Target::OnlineAndOffline,
         min_revision: Revision(0),
     };
