@@ -147,10 +147,13 @@ impl Worker {
             started_at: plan.started_at,
             range: range_of(request.scope),
         };
-        let (left, parts): (Vec<usize>, Vec<&Part>) = run.parts_left().unzip();
+        // All parts, also those that a killed worker had marked: rows of different parts may tie.
+        let parts: Vec<&Part> = plan.parts.iter().collect();
+        let left: Vec<usize> = run.parts_left().map(|(position, _)| position).collect();
         let report = |progress: Progress| *counts.lock() = progress;
-        let mut progress = self.loader.load(&load, &parts, run.progress, &report).await?;
+        let mut progress = self.loader.load(&load, &parts, Progress::default(), &report).await?;
         progress.parts = plan.parts.len() as u64;
+        progress.parts_done = progress.parts - left.len() as u64;
         for part in left {
             progress.parts_done += 1;
             self.runs.within(ANSWER_WITHIN).complete_part(project, &run.id, lease, part, &progress).await?;
