@@ -19,6 +19,7 @@ impl Wire for Run {
             id: self.id.clone(),
             request: Some(self.request.to_wire()),
             principal: self.principal.clone(),
+            traceparent: text(self.traceparent.as_ref()),
             state: self.state.to_wire(),
             created_at: self.created_at.to_wire(),
             ended_at: self.ended_at.map(Timestamp::as_micros),
@@ -49,11 +50,13 @@ impl Wire for Run {
             cancel_requested,
             error,
             result,
+            traceparent,
         } = message;
         Ok(Self {
             id,
             request: at.read("request", request)?,
             principal,
+            traceparent: optional_text(traceparent),
             state: RunState::from_wire(state, &at.field("state"))?,
             created_at: Timestamp::from_micros(created_at),
             ended_at: ended_at.map(Timestamp::from_micros),

@@ -248,13 +248,15 @@ pub(crate) fn run() -> impl Strategy<Value = Run> {
     let lease = option::of((1..u64::MAX, text()).prop_map(|(number, holder)| (LeaseNumber(number), holder)));
     let first = (text(), run_request(), text(), select(states.to_vec()), time(), option::of(time()), lease);
     let second = (option::of(run_plan()), vec(any::<bool>(), 0..4), progress(), any::<bool>());
-    (first, second, option::of(some_text()), option::of(some_text())).prop_map(|(first, second, error, result)| {
+    let texts = [(); 3].map(|()| option::of(some_text()));
+    (first, second, texts).prop_map(|(first, second, [traceparent, error, result])| {
         let (id, request, principal, state, created_at, ended_at, lease) = first;
         let (plan, parts_done, progress, cancel_requested) = second;
         Run {
             id,
             request,
             principal,
+            traceparent,
             state,
             created_at,
             ended_at,

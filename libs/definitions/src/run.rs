@@ -271,6 +271,9 @@ pub enum RunEventKind {
         request: RunRequest,
         /// Who asked.
         principal: String,
+        /// The W3C `traceparent` of the call that asked, so that whoever works on it later is part of the same trace.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        traceparent: Option<String>,
     },
     /// A worker took it, or took it over. Renewals are not events: they live in the registry's memory.
     Leased {
@@ -339,6 +342,9 @@ pub struct Run {
     pub request: RunRequest,
     /// Who asked.
     pub principal: String,
+    /// The W3C `traceparent` of the call that asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// Where it stands.
     pub state: RunState,
     /// When it was asked for.

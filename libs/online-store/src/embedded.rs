@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use larder_codec::{EncodedKeys, KeyScope};
 use larder_types::{Error, Result, RowSetNumber, Timestamp};
 use redb::{Builder, Database, DatabaseError, ReadableDatabase};
+use tracing::Instrument;
 
 use crate::{Capabilities, KeyWrite, OnlineStore, RowOutcome, Rows, RowsBuilder, SweepReport, WriteMode};
 use errors::storage_error;
@@ -105,17 +106,19 @@ fn builder(config: &EmbeddedConfig) -> Builder {
 #[async_trait]
 impl OnlineStore for EmbeddedStore {
     async fn read(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber]) -> Result<Rows> {
+        let span = tracing::debug_span!("online store read", keys = keys.len(), row_sets = row_sets.len());
         if keys.len() * row_sets.len() <= INLINE_ROWS {
-            return read(&self.db, keys, row_sets);
+            return span.in_scope(|| read(&self.db, keys, row_sets));
         }
         let (db, keys, row_sets) = (self.db.clone(), keys.clone(), row_sets.to_vec());
-        let reading = tokio::task::spawn_blocking(move || read(&db, &keys, &row_sets));
+        let reading = tokio::task::spawn_blocking(move || span.in_scope(|| read(&db, &keys, &row_sets)));
         reading.await.map_err(|error| Error::internal("reading the online store was cut off").with_source(error))?
     }
 
     async fn write(&self, writes: Vec<KeyWrite>, mode: WriteMode, now: Timestamp) -> Result<Vec<RowOutcome>> {
         writes.iter().try_for_each(check_write)?;
-        self.writer.write(writes, mode, now).await
+        let span = tracing::debug_span!("online store write", keys = writes.len());
+        self.writer.write(writes, mode, now).instrument(span).await
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<SweepReport> {

@@ -11,6 +11,7 @@ use object_store::{ObjectStore, path::Path};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::{
     AppendError, LogSchema, SegmentPosition, WriterId,
@@ -107,6 +108,27 @@ impl PushLogWriter {
         source: &Name,
         rows: RecordBatch,
     ) -> Result<SegmentPosition, AppendError> {
+        let span = tracing::debug_span!("push log append", %project, %source, rows = rows.num_rows());
+        self.append_rows(project, source, rows).instrument(span).await
+    }
+
+    /// Takes no more rows, and returns when all that were taken are durable or refused.
+    pub async fn close(&self) {
+        {
+            let mut sources = self.sources.lock();
+            sources.closed = true;
+            sources.queues.clear();
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn append_rows(
+        &self,
+        project: &Name,
+        source: &Name,
+        rows: RecordBatch,
+    ) -> Result<SegmentPosition, AppendError> {
         let rows = check(&rows).map_err(|error| AppendError::not_written(&error))?;
         let bytes = rows.get_array_memory_size();
         if bytes > self.options.max_append_bytes {
@@ -122,17 +144,6 @@ impl PushLogWriter {
         answered.await.unwrap_or_else(|_| {
             Err(AppendError::not_known(&Error::internal("the task that writes the segment ended before it answered")))
         })
-    }
-
-    /// Takes no more rows, and returns when all that were taken are durable or refused.
-    pub async fn close(&self) {
-        {
-            let mut sources = self.sources.lock();
-            sources.closed = true;
-            sources.queues.clear();
-        }
-        self.tasks.close();
-        self.tasks.wait().await;
     }
 
     async fn share(&self, bytes: usize) -> Result<tokio::sync::OwnedSemaphorePermit, AppendError> {

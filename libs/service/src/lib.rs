@@ -17,7 +17,7 @@ pub mod server;
 pub mod shutdown;
 pub mod tasks;
 pub mod telemetry;
-mod trace;
+pub mod trace;
 
 pub use authorize::{Action, Resource, ResourceKind, authorize};
 pub use call::{CallContext, Caller, Deadline, PeerAddress, Principal};

@@ -12,9 +12,11 @@ use larder_definitions::{
     view_rows::ViewRows,
 };
 use larder_offline_store::history::TimeRange;
+use larder_service::trace;
 use larder_types::{Clock, Error, ErrorCode, LeaseNumber, Name, Result, Revision};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use crate::{
     load::{Load, Loader},
@@ -65,7 +67,13 @@ impl Worker {
             Err(error) if matches!(error.code(), ErrorCode::Conflict | ErrorCode::FailedPrecondition) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let lease = grant.lease;
+        let span = run_span(project, &grant.run);
+        self.lead(project, grant, stop).instrument(span).await
+    }
+
+    /// Works on a run that is ours, to its end.
+    async fn lead(&self, project: &Name, grant: LeaseGrant, stop: &CancellationToken) -> Result<()> {
+        let (lease, run_id) = (grant.lease, grant.run.id.clone());
         let outcome = match self.under_lease(project, grant, stop).await {
             Ok(progress) => Outcome::Succeeded { progress, result: None },
             Err(Stopped::Cancelled) => Outcome::Cancelled,
@@ -78,7 +86,7 @@ impl Worker {
                 return Ok(());
             }
         };
-        self.runs.within(ANSWER_WITHIN).finish(project, run_id, lease, &outcome).await?;
+        self.runs.within(ANSWER_WITHIN).finish(project, &run_id, lease, &outcome).await?;
         tracing::info!(%project, run = run_id, ?outcome, "a materialization ended");
         Ok(())
     }
@@ -197,6 +205,15 @@ impl Worker {
         let view = Arc::clone(catalog.feature_view(request.view.as_str())?);
         Ok((catalog, view))
     }
+}
+
+/// Of the trace of whoever asked for the run.
+fn run_span(project: &Name, run: &Run) -> Span {
+    let span = tracing::info_span!("run", %project, id = run.id);
+    if let Some(traceparent) = &run.traceparent {
+        trace::continues(&span, traceparent);
+    }
+    span
 }
 
 fn range_of(scope: Scope) -> TimeRange {

@@ -73,13 +73,19 @@ impl Runs {
     }
 
     /// The run there is under `id`, made if there is none; and whether it was made.
-    pub async fn create(&self, id: RunId, request: RunRequest, principal: &str) -> Result<(Run, bool)> {
+    pub async fn create(
+        &self,
+        id: RunId,
+        request: RunRequest,
+        principal: &str,
+        traceparent: Option<String>,
+    ) -> Result<(Run, bool)> {
         let mut events = self.events.lock().await;
         self.settle(&mut events).await?;
         if let Ok(run) = self.folded.read().run(&id) {
             return Ok((run.clone(), false));
         }
-        let what = RunEventKind::Created { request, principal: principal.to_owned() };
+        let what = RunEventKind::Created { request, principal: principal.to_owned(), traceparent };
         Ok((self.add(&mut events, &id, what).await?, true))
     }
 

@@ -43,6 +43,7 @@ fn run(state: RunState) -> Run {
         id: "run".into(),
         request: RunRequest::TrainingSet(request),
         principal: "anonymous".into(),
+        traceparent: None,
         state,
         created_at: Timestamp::from_micros(5),
         ended_at: None,

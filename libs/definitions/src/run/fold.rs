@@ -44,10 +44,11 @@ pub fn apply_event(run: Option<Run>, event: &RunEvent) -> Result<Run> {
 
 fn created(event: &RunEvent) -> Result<Run> {
     match &event.what {
-        RunEventKind::Created { request, principal } => Ok(Run {
+        RunEventKind::Created { request, principal, traceparent } => Ok(Run {
             id: event.run.clone(),
             request: request.clone(),
             principal: principal.clone(),
+            traceparent: traceparent.clone(),
             state: RunState::Pending,
             created_at: event.at,
             ended_at: None,

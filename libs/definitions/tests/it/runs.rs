@@ -21,7 +21,8 @@ fn event(run: &str, seconds: i64, what: RunEventKind) -> RunEvent {
 
 fn created(run: &str, view: &str) -> RunEvent {
     let request = MaterializeRequest { view: name(view), scope: Scope::Incremental, tick: Some(at(-200)) };
-    event(run, 0, RunEventKind::Created { request: RunRequest::Materialize(request), principal: "ada".to_owned() })
+    let request = RunRequest::Materialize(request);
+    event(run, 0, RunEventKind::Created { request, principal: "ada".to_owned(), traceparent: None })
 }
 
 fn leased(run: &str, number: u64) -> RunEvent {

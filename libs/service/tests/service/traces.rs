@@ -6,7 +6,7 @@ use larder_contracts::serving::v1::serving_service_client::ServingServiceClient;
 use larder_service::{
     OnFailure, Shutdown, TaskKind, Tasks,
     config::{LogFormat, TelemetryConfig},
-    telemetry,
+    telemetry, trace,
 };
 use opentelemetry_sdk::{
     error::OTelSdkResult,
@@ -132,6 +132,29 @@ fn a_task_does_not_keep_the_span_open_in_which_it_was_started() {
             tasks.stop(std::time::Duration::from_secs(10)).await.unwrap();
         });
     });
+}
+
+#[test]
+fn work_that_is_done_later_goes_on_with_the_trace_of_who_asked() {
+    let memory = Memory::default();
+    let subscriber = telemetry::subscriber(&config(LogFormat::Text), &memory.provider(), std::io::sink).unwrap();
+    assert_eq!(trace::current(), None);
+    tracing::subscriber::with_default(subscriber, || {
+        assert_eq!(trace::current(), None);
+        let asked = tracing::info_span!("caller").in_scope(trace::current).unwrap();
+        tracing::info_span!("task").in_scope(|| {
+            let later = tracing::info_span!("later");
+            trace::continues(&later, &asked);
+            let _entered = later.enter();
+        });
+        // What is no traceparent leaves the span where it is.
+        trace::continues(&tracing::info_span!("alone"), "0-1-2");
+    });
+    let spans = memory.spans();
+    let span = |name: &str| &spans.iter().find(|span| span.name == name).unwrap().span_context;
+    assert_eq!(span("later").trace_id(), span("caller").trace_id());
+    assert_ne!(span("task").trace_id(), span("caller").trace_id());
+    assert_ne!(span("alone").trace_id(), span("caller").trace_id());
 }
 
 #[derive(Clone, Default)]

@@ -10,7 +10,7 @@ use larder_contracts::{
     status::to_status,
 };
 use larder_definitions::run::{LEASE_TERM, Outcome, Progress, Run, RunPlan, RunRequest, RunState};
-use larder_service::{authorize::Action, call::CallContext};
+use larder_service::{authorize::Action, call::CallContext, trace};
 use larder_types::{Error, LeaseNumber, Result, RowSetNumber};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -36,7 +36,8 @@ impl RunService for RunsGrpc {
             let request: RunRequest = Path::ROOT.read("request", request)?;
             let id = if id.is_empty() { Uuid::now_v7().to_string() } else { id };
             allow_run(&call, action_of(&request), &project, &id)?;
-            let (run, created) = kept.runs.create(id, request, &call.caller.principal.to_string()).await?;
+            let principal = call.caller.principal.to_string();
+            let (run, created) = kept.runs.create(id, request, &principal, trace::current()).await?;
             Ok(api::CreateRunResponse { run: Some(run.to_wire()), created })
         })
         .await
