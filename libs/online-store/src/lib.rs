@@ -3,12 +3,15 @@
 //! A store knows keys, row sets and rows as bytes; of a row it reads the times alone. It knows no names, schemas or
 //! values, does no expressions, and judges no ttl when it reads: whoever decodes the rows does.
 //!
-//! What every adapter promises is checked by `conformance`, one suite for all (feature `test-suite`).
+//! What every adapter promises is checked by `conformance`, one suite for all; `forgetful` is a disk to put beneath an
+//! embedded one (feature `test-suite`).
 
 #[cfg(any(test, feature = "test-suite"))]
 pub mod conformance;
 mod decision;
 mod embedded;
+#[cfg(any(test, feature = "test-suite"))]
+pub mod forgetful;
 mod port;
 mod rows;
 

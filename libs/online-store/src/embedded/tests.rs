@@ -1,17 +1,12 @@
 //! The embedded store: what it promises beyond the conformance suite.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, Ordering},
-};
-
 use bytes::Bytes;
 use larder_codec::EncodedKeys;
 use larder_types::ErrorCode;
 use redb::{TableDefinition, backends::InMemoryBackend};
 
 use super::*;
-use crate::{RowWrite, conformance::NaiveStore};
+use crate::{RowWrite, conformance::NaiveStore, forgetful::ForgetfulFile};
 
 fn in_memory() -> EmbeddedStore {
     EmbeddedStore::open_on(InMemoryBackend::new(), &EmbeddedConfig::default()).unwrap()
@@ -145,75 +140,31 @@ async fn a_removal_of_many_steps_removes_all_and_nothing_else() {
     assert_eq!(count(&store, 25_000).await, 0);
 }
 
-/// Storage of which a machine that stops keeps only what was synced, and that can be made to fail.
-#[derive(Debug, Clone, Default)]
-struct Disk(Arc<DiskState>);
-
-#[derive(Debug, Default)]
-struct DiskState {
-    current: Mutex<Vec<u8>>,
-    synced: Mutex<Vec<u8>>,
-    fails: AtomicBool,
-}
-
-impl Disk {
-    /// The disk as it is after the machine stopped.
-    fn after_power_loss(&self) -> Self {
-        let synced = self.0.synced.lock().unwrap().clone();
-        let state = DiskState { current: Mutex::new(synced.clone()), synced: Mutex::new(synced), ..Default::default() };
-        Self(Arc::new(state))
-    }
-}
-
-impl StorageBackend for Disk {
-    fn len(&self) -> std::io::Result<u64> {
-        Ok(self.0.current.lock().unwrap().len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        let offset = offset as usize;
-        out.copy_from_slice(&self.0.current.lock().unwrap()[offset..offset + out.len()]);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.0.current.lock().unwrap().resize(len as usize, 0);
-        Ok(())
-    }
-
-    fn sync_data(&self) -> std::io::Result<()> {
-        if self.0.fails.load(Ordering::SeqCst) {
-            return Err(std::io::Error::other("the disk is gone"));
-        }
-        self.0.synced.lock().unwrap().clone_from(&self.0.current.lock().unwrap());
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        let offset = offset as usize;
-        self.0.current.lock().unwrap()[offset..offset + data.len()].copy_from_slice(data);
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn what_was_answered_outlives_a_loss_of_power() {
-    let disk = Disk::default();
+    let disk = ForgetfulFile::default();
     let store = EmbeddedStore::open_on(disk.clone(), &EmbeddedConfig::default()).unwrap();
     for call in 0..10 {
         write(&store, 100 * call..100 * (call + 1)).await.unwrap();
-        let reopened = EmbeddedStore::open_on(disk.after_power_loss(), &EmbeddedConfig::default()).unwrap();
-        assert_eq!(count(&reopened, 1_000).await, 100 * (call as usize + 1));
+        let mut draw = call;
+        let at_random = || {
+            draw = (draw * 1_103_515_245 + 12_345) % (1 << 31);
+            draw % 16 < 8
+        };
+        for left in [disk.after_power_loss(|| false), disk.after_power_loss(at_random)] {
+            let reopened = EmbeddedStore::open_on(left, &EmbeddedConfig::default()).unwrap();
+            assert_eq!(count(&reopened, 1_000).await, 100 * (call as usize + 1));
+        }
     }
 }
 
 #[tokio::test]
 async fn a_failing_disk_is_told_to_callers_and_to_health() {
-    let disk = Disk::default();
+    let disk = ForgetfulFile::default();
     let store = EmbeddedStore::open_on(disk.clone(), &EmbeddedConfig::default()).unwrap();
     write(&store, 0..10).await.unwrap();
     store.check_health().await.unwrap();
-    disk.0.fails.store(true, Ordering::SeqCst);
+    disk.fail();
     for _ in 0..2 {
         let error = write(&store, 10..20).await.unwrap_err();
         assert_eq!(error.code(), ErrorCode::Unavailable, "{error}");
