@@ -1,8 +1,8 @@
 //! Runs, their plans, watermarks and ends.
 
 use larder_definitions::run::{
-    FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, Run, RunPlan, RunRequest, RunState,
-    Scope, SpineDigest, TrainingSetRequest, Watermark, WatermarkKey,
+    EventTimes, FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, Run, RunPlan, RunRequest,
+    RunState, Scope, SpineDigest, TrainingSetRequest, Watermark, WatermarkKey,
 };
 use larder_types::{LeaseNumber, Result, Revision, RowSetNumber, SchemaNumber, Timestamp};
 
@@ -233,11 +233,16 @@ impl Wire for Part {
                 to: Some(api::LogPosition { segments: to.clone() }),
             }),
         };
-        api::Part { source: self.source.to_string(), what: Some(what) }
+        api::Part {
+            source: self.source.to_string(),
+            what: Some(what),
+            event_times: self.event_times.as_ref().map(Wire::to_wire),
+            replaces: self.replaces,
+        }
     }
 
     fn from_wire(message: api::Part, at: &Path<'_>) -> Result<Self> {
-        let api::Part { source, what } = message;
+        let api::Part { source, what, event_times, replaces } = message;
         let what = match what.ok_or_else(|| at.not_understood("its kind of part"))? {
             api::part::What::File(file) => PartKind::File(FileVersion::from_wire(file, &at.field("file"))?),
             api::part::What::TimeRange(range) => {
@@ -251,7 +256,22 @@ impl Wire for Part {
                 PartKind::Log { from, to }
             }
         };
-        Ok(Self { source: at.name("source", &source)?, what })
+        let event_times =
+            event_times.map(|times| EventTimes::from_wire(times, &at.field("event_times"))).transpose()?;
+        Ok(Self { source: at.name("source", &source)?, what, event_times, replaces })
+    }
+}
+
+impl Wire for EventTimes {
+    type Message = api::EventTimes;
+
+    fn to_wire(&self) -> api::EventTimes {
+        api::EventTimes { first: self.first.as_micros(), last: self.last.as_micros() }
+    }
+
+    fn from_wire(message: api::EventTimes, _at: &Path<'_>) -> Result<Self> {
+        let api::EventTimes { first, last } = message;
+        Ok(Self { first: Timestamp::from_micros(first), last: Timestamp::from_micros(last) })
     }
 }
 
@@ -413,13 +433,14 @@ mod tests {
         let part = api::Part {
             source: "s".into(),
             what: Some(api::part::What::TimeRange(api::TimeRange { start: 2, end: 1 })),
+            ..Default::default()
         };
         let plan = |parts| api::RunPlan { parts, ..Default::default() };
         let root = Path::ROOT;
         let at = root.field("plan");
         let error = RunPlan::from_wire(plan(vec![part]), &at).unwrap_err();
         assert_eq!(error.violations()[0].field, "plan.parts[0].time_range");
-        let new = api::Part { source: "s".into(), what: None };
+        let new = api::Part { source: "s".into(), ..Default::default() };
         assert_eq!(RunPlan::from_wire(plan(vec![new]), &at).unwrap_err().code(), ErrorCode::Unimplemented);
         let state = RunState::from_wire(17, &root.field("state")).unwrap_err();
         assert_eq!((state.code(), &*state.violations()[0].field), (ErrorCode::Unimplemented, "state"));

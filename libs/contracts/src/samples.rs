@@ -8,8 +8,8 @@ use larder_definitions::{
     OnDemandFeature, OnDemandFeatureView, ParquetSource, PostgresSource, PushSchema, PushSource, Relation,
     RequestField, ResolvedSource, ResolvedView, Schedule, Source, SourceKind, ViewUse,
     run::{
-        FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, Run, RunPlan, RunRequest,
-        RunState, Scope, SpineDigest, TrainingSetRequest, Watermark, WatermarkKey,
+        EventTimes, FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, Run, RunPlan,
+        RunRequest, RunState, Scope, SpineDigest, TrainingSetRequest, Watermark, WatermarkKey,
     },
 };
 use larder_types::{
@@ -196,7 +196,9 @@ fn run_plan() -> impl Strategy<Value = RunPlan> {
         range().prop_map(|(start, end)| PartKind::TimeRange { start, end }),
         (segments(), segments()).prop_map(|(from, to)| PartKind::Log { from, to }),
     ];
-    let part = (name(), what).prop_map(|(source, what)| Part { source, what });
+    let event_times = range().prop_map(|(first, last)| EventTimes { first, last });
+    let part = (name(), what, option::of(event_times), any::<bool>())
+        .prop_map(|(source, what, event_times, replaces)| Part { source, what, event_times, replaces });
     let key = (any::<u32>(), name(), text(), any::<u32>()).prop_map(|(row_set, source, query, schema)| WatermarkKey {
         row_set: RowSetNumber(row_set),
         source,

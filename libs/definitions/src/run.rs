@@ -2,6 +2,7 @@
 //!
 //! A run is the fold of its events; the registry appends events and never updates one.
 
+mod event_times;
 mod fold;
 mod runs;
 
@@ -11,6 +12,7 @@ use larder_types::{LeaseNumber, Name, Revision, RowSetNumber, SchemaNumber, Time
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    event_times::{EventTimes, overlapping},
     fold::apply_event,
     runs::{RunsState, watermark_move},
 };
@@ -144,6 +146,12 @@ pub struct Part {
     pub source: Name,
     /// What of it.
     pub what: PartKind,
+    /// The event times of its rows, where they are known: parts without one in common have no rows that tie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_times: Option<EventTimes>,
+    /// Whether its rows replace stored ones of equal times, since what it reads may have been corrected in place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaces: bool,
 }
 
 /// What a part reads.

@@ -4,6 +4,7 @@ mod exec;
 mod normalise;
 mod object_file;
 mod parquet;
+mod parts;
 mod range;
 mod source;
 
@@ -16,8 +17,9 @@ use serde::{Deserialize, Serialize};
 
 pub use exec::{HistoryExec, HistoryRead, ReadPart};
 pub use normalise::SystemColumns;
+pub use parts::ViewParts;
 pub use range::{ReadCounts, TimeRange};
-pub use source::{HistorySource, PartStream, ViewParts};
+pub use source::{HistorySource, PartStream};
 
 pub(crate) use self::parquet::{open as open_parquet, unreadable};
 

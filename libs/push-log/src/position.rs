@@ -48,7 +48,7 @@ pub(crate) fn time_of_id(id: Uuid) -> Option<Timestamp> {
 }
 
 /// A segment: the rows of one durable write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SegmentPosition {
     /// Who wrote it.
     pub writer: WriterId,
@@ -90,6 +90,16 @@ impl LogPosition {
         *last = segment.number.max(*last);
     }
 
+    /// Moves it back before the segment, unless it is there already.
+    pub fn retreat_before(&mut self, segment: SegmentPosition) {
+        if self.contains(segment) {
+            match segment.number.checked_sub(1) {
+                Some(last) => self.0.insert(segment.writer, last),
+                None => self.0.remove(&segment.writer),
+            };
+        }
+    }
+
     /// The least position that covers both.
     #[must_use]
     pub fn union(mut self, other: &Self) -> Self {
@@ -114,6 +124,13 @@ mod tests {
         assert!(!at(&[(a, 1)]).covers(&at(&[(a, 1), (b, 0)])));
         assert_eq!(at(&[(a, 3)]).union(&at(&[(a, 1), (b, 0)])), at(&[(a, 3), (b, 0)]));
         assert_eq!((at(&[(a, 3)]).next_of(a), at(&[(a, 3)]).next_of(b)), (4, 0));
+        let retreated = |mut position: LogPosition, number| {
+            position.retreat_before(SegmentPosition { writer: a, number });
+            position
+        };
+        assert_eq!(retreated(at(&[(a, 3), (b, 1)]), 3), at(&[(a, 2), (b, 1)]));
+        assert_eq!(retreated(at(&[(a, 3), (b, 1)]), 0), at(&[(b, 1)]));
+        assert_eq!(retreated(at(&[(a, 3)]), 4), at(&[(a, 3)]));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use object_store::{ObjectStore, path::Path};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    LogPosition, Manifest,
+    LogPosition, Manifest, SegmentPosition,
     discovery::{FoundSegment, segments_after},
     layout::SourceLog,
     manifests, reading,
@@ -45,6 +45,8 @@ pub struct LogFile {
     pub size: u64,
     /// How it is stored.
     pub format: FileFormat,
+    /// Which segment it is; none: a file made of several.
+    pub segment: Option<SegmentPosition>,
     /// How many rows.
     pub rows: u64,
     /// The least event time.
@@ -107,6 +109,19 @@ impl LogSnapshot {
         });
         self
     }
+
+    /// A position from which reading goes on with all rows later than `latest`: before the first segment of each writer
+    /// that has one, and where it began if a file made of several segments has one.
+    pub fn position_until(&self, latest: Timestamp, began: &LogPosition) -> LogPosition {
+        let mut position = self.position.clone();
+        for later in self.files.iter().filter(|file| file.max_event_time > latest) {
+            match later.segment {
+                Some(segment) => position.retreat_before(segment),
+                None => return began.clone(),
+            }
+        }
+        position
+    }
 }
 
 fn snapshot_of(log: &SourceLog, manifest: &Manifest, segments: &[FoundSegment], since: &LogPosition) -> LogSnapshot {
@@ -115,6 +130,7 @@ fn snapshot_of(log: &SourceLog, manifest: &Manifest, segments: &[FoundSegment], 
         path: log.file(&file.path),
         size: file.size,
         format: FileFormat::Parquet,
+        segment: None,
         rows: file.rows,
         min_event_time: file.min_event_time,
         max_event_time: file.max_event_time,
@@ -126,6 +142,7 @@ fn snapshot_of(log: &SourceLog, manifest: &Manifest, segments: &[FoundSegment], 
             path: log.segment(segment.position),
             size: segment.size,
             format: FileFormat::Segment,
+            segment: Some(segment.position),
             rows: segment.summary.rows,
             min_event_time: segment.summary.min_event_time,
             max_event_time: segment.summary.max_event_time,

@@ -16,6 +16,9 @@ pub struct Config {
     pub roots: Vec<String>,
     /// How many bytes of rows a materialization holds in memory; the rest goes to disk.
     pub materialization_memory: ByteSize,
+    /// How many bytes of files are read at least before their rows are written: what a materialization that was killed does
+    /// again at most. More save writes, since each key is written once for all files that are read together.
+    pub batch_size: ByteSize,
     /// How many bytes the joins of a training set hold in memory; the rest goes to disk.
     pub training_memory: ByteSize,
     /// Where what does not fit in memory goes; none: the system's folder for temporary files.
@@ -42,6 +45,7 @@ impl Default for Config {
             server: ServerConfig::on_port(6572),
             roots: vec![".".to_owned()],
             materialization_memory: ByteSize::mebibytes(256),
+            batch_size: ByteSize::mebibytes(128),
             training_memory: ByteSize::mebibytes(1024),
             spill_folder: None,
             expiry_grace: Span(DEFAULT_EXPIRY_GRACE),

@@ -94,6 +94,7 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
             clock: Arc::clone(&deps.clock),
             key_prefix: config.key_prefix.clone(),
             expiry_grace: *config.expiry_grace,
+            batch_bytes: config.batch_size.bytes() as u64,
         },
         training: Training {
             holder,

@@ -52,11 +52,12 @@ pub struct Load<'a> {
 }
 
 impl Loader {
-    /// Loads the parts; `progress` is told the counts now and then.
+    /// Loads the parts, whose rows count on from `counts`; `progress` is told the counts now and then.
     pub async fn load(
         &self,
         load: &Load<'_>,
         parts: &[&Part],
+        mode: WriteMode,
         mut counts: Progress,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Progress> {
@@ -73,7 +74,7 @@ impl Loader {
             }
             counts = with_reader(counts, &stream.counts);
         }
-        self.write(load, latest, counts, progress).await
+        self.write(load, latest, mode, counts, progress).await
     }
 
     /// Encodes a batch and keeps the latest rows, away from the threads that answer calls.
@@ -96,6 +97,7 @@ impl Loader {
         &self,
         load: &Load<'_>,
         latest: LatestRows,
+        mode: WriteMode,
         mut counts: Progress,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Progress> {
@@ -112,7 +114,7 @@ impl Loader {
             }
             let writes = chunk.into_iter().map(|row| write_of(&load.rows, row)).collect::<Result<Vec<_>>>()?;
             let per_key = load.rows.row_sets().len().max(1);
-            let outcomes = self.store.write(writes, WriteMode::Materialization, self.clock.now()).await?;
+            let outcomes = self.store.write(writes, mode, self.clock.now()).await?;
             for outcome in outcomes.into_iter().step_by(per_key) {
                 match outcome {
                     RowOutcome::Written => counts.written += 1,

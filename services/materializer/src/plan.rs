@@ -1,12 +1,13 @@
 //! What a materialization is to read, decided from what it was asked for, what there is and what was read before. Pure:
 //! tested without a store.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use larder_definitions::{
     ResolvedSource, ResolvedView, SourceKind,
-    run::{Part, Position, RunPlan, Scope, Watermark, WatermarkKey},
+    run::{Part, PartKind, Position, RunPlan, Scope, Watermark, WatermarkKey, overlapping},
 };
+use larder_online_store::WriteMode;
 use larder_types::{Name, Revision, RowSetNumber, Timestamp};
 
 /// What the parts of a run are worked out from.
@@ -47,6 +48,73 @@ pub fn run_plan(
         Scope::Range { .. } => Vec::new(),
     };
     RunPlan { revision, started_at, row_set: Some(row_set), parts, watermarks, spine: None }
+}
+
+/// Parts that are read together before the rows of any are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// By position in the plan.
+    pub parts: Vec<usize>,
+    /// How their rows are written.
+    pub mode: WriteMode,
+}
+
+/// In which order parts are worked on, and which of them together, each batch of at least `bytes` of files but the last.
+///
+/// Rows that replace stored ones of equal times are written as the last one says, so parts of them that can have rows of
+/// equal times are read together. They come before the others, of which the greater row stays, whichever comes first. The
+/// latest parts come first: most rows of the others are older than what is there, and need not be written.
+///
+/// The same for the same parts, so that a resumed run does what is left of the same batches.
+pub fn batches(view: &ResolvedView, parts: &[Part], bytes: u64) -> Vec<Batch> {
+    let (replacing, adding): (Vec<usize>, Vec<usize>) = (0..parts.len()).partition(|part| parts[*part].replaces);
+    let times = |chosen: &[usize]| chosen.iter().map(|part| parts[*part].event_times).collect::<Vec<_>>();
+    let mut tied: Vec<Vec<usize>> = Vec::new();
+    for chosen in by_ties(view, parts, replacing) {
+        let groups = overlapping(&times(&chosen)).into_iter();
+        tied.extend(groups.map(|group| group.into_iter().map(|part| chosen[part]).collect::<Vec<_>>()));
+    }
+    let mut latest_first = adding;
+    latest_first.sort_by_key(|part| Reverse(parts[*part].event_times.map(|times| times.last)));
+    let single = latest_first.into_iter().map(|part| vec![part]).collect();
+    let mut batches = joined(parts, tied, bytes, WriteMode::Materialization);
+    batches.extend(joined(parts, single, bytes, WriteMode::Newest));
+    batches
+}
+
+/// Parts apart whose rows never tie: pushed rows have a created time, the rows of a source without one have the lowest.
+fn by_ties(view: &ResolvedView, parts: &[Part], chosen: Vec<usize>) -> Vec<Vec<usize>> {
+    let batch_source = view.batch_source.as_ref().map(|source| &source.definition);
+    let has_created_time = batch_source.is_some_and(|source| match &source.kind {
+        SourceKind::Parquet(parquet) => parquet.created_time.is_some(),
+        SourceKind::Postgres(postgres) => postgres.created_time.is_some(),
+        SourceKind::Push(_) => true,
+    });
+    if has_created_time {
+        return vec![chosen];
+    }
+    let (files, log) =
+        chosen.into_iter().partition(|part| batch_source.is_some_and(|known| known.name == parts[*part].source));
+    vec![log, files]
+}
+
+fn joined(parts: &[Part], groups: Vec<Vec<usize>>, bytes: u64, mode: WriteMode) -> Vec<Batch> {
+    let size = |part: &usize| match &parts[*part].what {
+        PartKind::File(version) => version.size,
+        PartKind::Log { .. } | PartKind::TimeRange { .. } => 0,
+    };
+    let mut batches: Vec<(u64, Batch)> = Vec::new();
+    for group in groups {
+        let more: u64 = group.iter().map(size).sum();
+        match batches.last_mut() {
+            Some((held, batch)) if *held < bytes => {
+                *held += more;
+                batch.parts.extend(group);
+            }
+            Some(_) | None => batches.push((more, Batch { parts: group, mode })),
+        }
+    }
+    batches.into_iter().map(|(_, batch)| batch).collect()
 }
 
 fn sources(view: &ResolvedView) -> impl Iterator<Item = &ResolvedSource> {

@@ -20,7 +20,7 @@ use tracing::{Instrument, Span};
 
 use crate::{
     load::{Load, Loader},
-    plan::{run_plan, since},
+    plan::{batches, run_plan, since},
 };
 
 /// How long the registry may take for one answer.
@@ -47,6 +47,8 @@ pub struct Worker {
     pub key_prefix: Option<String>,
     /// How long a row that has grown too old stays in the online store.
     pub expiry_grace: Duration,
+    /// How many bytes of files are read at least before their rows are written.
+    pub batch_bytes: u64,
 }
 
 /// Why work on a run ended without the run's end.
@@ -155,16 +157,22 @@ impl Worker {
             started_at: plan.started_at,
             range: range_of(request.scope),
         };
-        // All parts, also those that a killed worker had marked: rows of different parts may tie.
-        let parts: Vec<&Part> = plan.parts.iter().collect();
-        let left: Vec<usize> = run.parts_left().map(|(position, _)| position).collect();
         let report = |progress: Progress| *counts.lock() = progress;
-        let mut progress = self.loader.load(&load, &parts, Progress::default(), &report).await?;
-        progress.parts = plan.parts.len() as u64;
-        progress.parts_done = progress.parts - left.len() as u64;
-        for part in left {
-            progress.parts_done += 1;
-            self.runs.within(ANSWER_WITHIN).complete_part(project, &run.id, lease, part, &progress).await?;
+        let mut progress = run.progress;
+        for batch in batches(&view, &plan.parts, self.batch_bytes) {
+            let mut left: Vec<usize> = batch.parts.iter().copied().filter(|part| !run.is_done(*part)).collect();
+            let Some(last) = left.pop() else { continue };
+            // All of the batch, also what a killed worker had marked: rows of its parts may tie.
+            let parts: Vec<&Part> = batch.parts.iter().filter_map(|part| plan.parts.get(*part)).collect();
+            let loaded = self.loader.load(&load, &parts, batch.mode, progress, &report).await?;
+            let runs = self.runs.within(ANSWER_WITHIN);
+            // The rows count with the last part, lest they count twice when another worker goes on in between.
+            for part in left {
+                runs.complete_part(project, &run.id, lease, part, &progress).await?;
+                progress.parts_done += 1;
+            }
+            runs.complete_part(project, &run.id, lease, last, &loaded).await?;
+            progress = Progress { parts_done: progress.parts_done + 1, ..loaded };
             report(progress);
         }
         Ok(progress)
@@ -183,7 +191,9 @@ impl Worker {
         let started_at = self.clock.now();
         let watermarks = self.runs.within(ANSWER_WITHIN).watermarks(project, row_set).await?;
         let since = since(view, row_set, request.scope, &watermarks);
-        let found = self.loader.history.plan_parts(project, view, &since.0).await?;
+        let mut found = self.loader.history.plan_parts(project, view, &since.0, started_at).await?;
+        let range = range_of(request.scope);
+        found.parts.retain(|part| part.event_times.is_none_or(|times| range.meets(times.first, times.last)));
         let at = (catalog.revision, started_at);
         let plan = run_plan(view, row_set, request.scope, at, found.parts, found.positions);
         self.runs.within(ANSWER_WITHIN).plan(project, run_id, lease, &plan).await

@@ -72,7 +72,12 @@ impl Run {
     /// The parts that are still to be done, by position in the plan.
     pub fn parts_left(&self) -> impl Iterator<Item = (usize, &Part)> {
         let parts = self.plan.iter().flat_map(|plan| &plan.parts).enumerate();
-        parts.filter(|(position, _)| !self.parts_done.get(*position).copied().unwrap_or(false))
+        parts.filter(|(position, _)| !self.is_done(*position))
+    }
+
+    /// Whether the part at that position of the plan is done.
+    pub fn is_done(&self, part: usize) -> bool {
+        self.parts_done.get(part).copied().unwrap_or(false)
     }
 
     /// CONFLICT unless `lease` is the last that was given for this run.
@@ -159,6 +164,9 @@ impl Run {
             }
             None => {}
         }
+        if self.has_ended_so(outcome) {
+            return Ok(self);
+        }
         self.check_open("it cannot end again")?;
         match outcome {
             Outcome::Succeeded { progress, result } => {
@@ -175,6 +183,19 @@ impl Run {
         }
         self.ended_at = Some(event.at);
         Ok(self)
+    }
+
+    /// Whether this very end was told before.
+    fn has_ended_so(&self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Succeeded { progress, result } => {
+                self.state == RunState::Succeeded
+                    && self.progress == self.counted(*progress)
+                    && self.result == *result
+            }
+            Outcome::Failed { error } => self.state == RunState::Failed && self.error.as_ref() == Some(error),
+            Outcome::Cancelled => self.state == RunState::Cancelled,
+        }
     }
 
     fn check_complete(&self) -> Result<()> {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use larder_definitions::run::{
-    FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, RunEvent, RunEventKind, RunPlan,
-    RunRequest, RunState, RunsState, Scope, Watermark, WatermarkKey, watermark_move,
+    EventTimes, FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, RunEvent, RunEventKind,
+    RunPlan, RunRequest, RunState, RunsState, Scope, Watermark, WatermarkKey, watermark_move,
 };
 use larder_types::{ErrorCode, LeaseNumber, Revision, RowSetNumber, SchemaNumber, Timestamp};
 use proptest::prelude::*;
@@ -33,15 +33,21 @@ fn key(query: &str) -> WatermarkKey {
     WatermarkKey { row_set: RowSetNumber(1), source: name("s"), query: query.to_owned(), schema: SchemaNumber(1) }
 }
 
+fn part(what: PartKind) -> Part {
+    Part { source: name("s"), what, event_times: None, replaces: false }
+}
+
 fn planned(run: &str, lease: u64, positions: &[(&str, Position)]) -> RunEvent {
     let file = FileVersion { path: "/data/a.parquet".to_owned(), size: 10, etag: Some("e1".to_owned()) };
     let parts = vec![
-        Part { source: name("s"), what: PartKind::File(file) },
-        Part { source: name("s"), what: PartKind::TimeRange { start: at(-100), end: at(0) } },
         Part {
             source: name("s"),
-            what: PartKind::Log { from: BTreeMap::new(), to: BTreeMap::from([("w1".to_owned(), 7)]) },
+            what: PartKind::File(file),
+            event_times: Some(EventTimes { first: at(-50), last: at(1) }),
+            replaces: true,
         },
+        part(PartKind::TimeRange { start: at(-100), end: at(0) }),
+        part(PartKind::Log { from: BTreeMap::new(), to: BTreeMap::from([("w1".to_owned(), 7)]) }),
     ];
     let watermarks =
         positions.iter().map(|(query, position)| Watermark { key: key(query), position: position.clone() }).collect();

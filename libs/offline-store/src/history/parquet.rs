@@ -2,19 +2,27 @@
 
 use arrow::{
     array::RecordBatch,
-    datatypes::{DataType, Schema},
+    compute::{max, min},
+    datatypes::{DataType, Schema, TimeUnit},
 };
 use futures::{Stream, TryStreamExt};
+use larder_definitions::run::EventTimes;
 use larder_types::{Error, Result, Timestamp};
 use object_store::path::Path;
 use parquet::{
     arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask},
     errors::ParquetError,
-    file::{metadata::ParquetMetaData, statistics::Statistics},
+    file::{
+        metadata::{ParquetMetaData, RowGroupMetaData},
+        statistics::Statistics,
+    },
 };
 
 use super::{HistorySchema, ReadCounts, SystemColumns, TimeRange, normalise::Normaliser, object_file::ObjectFile};
-use crate::{storage::FoundFile, widen::micros_of};
+use crate::{
+    storage::FoundFile,
+    widen::{micros_of, to_micros},
+};
 
 /// What is wanted of a file.
 #[derive(Debug, Clone)]
@@ -81,19 +89,64 @@ fn path_parts(path: &Path) -> Vec<(String, String)> {
     decoded.filter_map(|part| part.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
 }
 
+/// The least and the greatest event time in a file, from its statistics or, where it has none, from the column; none where
+/// the file has no such column of times.
+pub(super) async fn event_times(file: &FoundFile, column: &str) -> Result<Option<EventTimes>> {
+    file.check_unchanged().await?;
+    let builder = open(file).await?;
+    let Some(unit) = time_unit(builder.schema(), column) else { return Ok(None) };
+    let groups = builder.metadata().row_groups().iter();
+    let known: Option<Vec<_>> = groups.map(|group| times_of_group(group, column, unit)).collect();
+    match known {
+        Some(known) => Ok(Some(known.into_iter().reduce(EventTimes::with).unwrap_or(EventTimes::NONE))),
+        None => times_of_column(builder, file, column).await.map(Some),
+    }
+}
+
+/// Reads the whole column.
+async fn times_of_column(
+    builder: ParquetRecordBatchStreamBuilder<ObjectFile>,
+    file: &FoundFile,
+    column: &str,
+) -> Result<EventTimes> {
+    let name = &file.version.path;
+    let wrong = |error| unreadable(name, error);
+    let mask = ProjectionMask::columns(builder.parquet_schema(), [column]);
+    let mut batches = builder.with_projection(mask).build().map_err(wrong)?;
+    let mut found: Option<EventTimes> = None;
+    while let Some(batch) = batches.try_next().await.map_err(wrong)? {
+        let times = to_micros(batch.column(0))?;
+        if let (Some(first), Some(last)) = (min(&times), max(&times)) {
+            let times = EventTimes { first: Timestamp::from_micros(first), last: Timestamp::from_micros(last) };
+            found = Some(found.map_or(times, |found| found.with(times)));
+        }
+    }
+    Ok(found.unwrap_or(EventTimes::NONE))
+}
+
 /// The row groups that can have event times in the range.
 fn row_groups(metadata: &ParquetMetaData, schema: &Schema, wanted: &Wanted) -> Vec<usize> {
     let all = 0..metadata.num_row_groups();
-    let Ok(field) = schema.field_with_name(&wanted.system.event_time) else { return all.collect() };
-    let DataType::Timestamp(unit, _) = field.data_type() else { return all.collect() };
-    let path = [wanted.system.event_time.as_str()];
+    let column = &wanted.system.event_time;
+    let Some(unit) = time_unit(schema, column) else { return all.collect() };
     let may_have_rows = |group: &usize| {
-        let columns = metadata.row_group(*group).columns();
-        let column = columns.iter().find(|column| column.column_path().parts() == path);
-        let Some(Statistics::Int64(statistics)) = column.and_then(|column| column.statistics()) else { return true };
-        let (Some(min), Some(max)) = (statistics.min_opt(), statistics.max_opt()) else { return true };
-        let time = |raw: &i64| Timestamp::from_micros(micros_of(*raw, *unit));
-        wanted.range.meets(time(min), time(max))
+        let times = times_of_group(metadata.row_group(*group), column, unit);
+        times.is_none_or(|times| wanted.range.meets(times.first, times.last))
     };
     all.filter(may_have_rows).collect()
+}
+
+fn time_unit(schema: &Schema, column: &str) -> Option<TimeUnit> {
+    match schema.field_with_name(column).ok()?.data_type() {
+        DataType::Timestamp(unit, _) => Some(*unit),
+        _ => None,
+    }
+}
+
+/// What the statistics say; none where they say nothing.
+fn times_of_group(group: &RowGroupMetaData, column: &str, unit: TimeUnit) -> Option<EventTimes> {
+    let column = group.columns().iter().find(|found| found.column_path().parts() == [column])?;
+    let Some(Statistics::Int64(statistics)) = column.statistics() else { return None };
+    let time = |raw: &i64| Timestamp::from_micros(micros_of(*raw, unit));
+    Some(EventTimes { first: time(statistics.min_opt()?), last: time(statistics.max_opt()?) })
 }

@@ -7,7 +7,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::{StreamExt, stream::BoxStream};
 use larder_definitions::{
     ResolvedSource, ResolvedView, SourceKind,
-    run::{Part, PartKind, Position},
+    run::{Part, PartKind},
 };
 use larder_push_log::{LogFile, LogPosition, PushLog};
 use larder_types::{Error, Name, Result, ValueType};
@@ -31,15 +31,6 @@ const BATCH_ROWS: usize = 8192;
 pub struct HistorySource {
     roots: Arc<Roots>,
     log: Option<(Arc<dyn ObjectStore>, PushLog)>,
-}
-
-/// What there is of a view's history.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ViewParts {
-    /// To be read with [`HistorySource::read_part`].
-    pub parts: Vec<Part>,
-    /// By source: up to where everything is in parts read now or before. What comes after it is new.
-    pub positions: Vec<(Name, Position)>,
 }
 
 /// The rows of a part. `counts` grows as they are read.
@@ -76,56 +67,7 @@ impl HistorySource {
         Ok(())
     }
 
-    /// The parts of a view's history that lie after the positions given for its sources; all of a source without one.
-    ///
-    /// # Errors
-    /// Those of [`Roots::list`]; `UNIMPLEMENTED` for a source that cannot be read yet.
-    pub async fn plan_parts(
-        &self,
-        project: &Name,
-        view: &ResolvedView,
-        since: &BTreeMap<Name, Position>,
-    ) -> Result<ViewParts> {
-        let mut found = ViewParts { parts: Vec::new(), positions: Vec::new() };
-        for source in sources(view) {
-            let name = &source.definition.name;
-            let (parts, position) = match &source.definition.kind {
-                SourceKind::Parquet(parquet) => self.new_files(name, &parquet.path, since.get(name)).await?,
-                SourceKind::Push(_) => self.new_log(project, name, since.get(name)).await?,
-                SourceKind::Postgres(_) => return Err(no_tables(name)),
-            };
-            found.parts.extend(parts);
-            found.positions.push((name.clone(), position));
-        }
-        Ok(found)
-    }
-
-    async fn new_files(&self, source: &Name, path: &str, since: Option<&Position>) -> Result<(Vec<Part>, Position)> {
-        let files =
-            self.roots.list(path, "parquet").await.map_err(|error| error.context(format!("source {source}")))?;
-        let versions: Vec<_> = files.into_iter().map(|file| file.version).collect();
-        let known = match since {
-            Some(Position::Files(known)) => known.as_slice(),
-            Some(Position::Log(_) | Position::Time(_)) | None => &[],
-        };
-        let part = |version: &_| Part { source: source.clone(), what: PartKind::File(Clone::clone(version)) };
-        let parts = versions.iter().filter(|version| !known.contains(version)).map(part).collect();
-        Ok((parts, Position::Files(versions)))
-    }
-
-    async fn new_log(&self, project: &Name, source: &Name, since: Option<&Position>) -> Result<(Vec<Part>, Position)> {
-        let from = match since {
-            Some(Position::Log(from)) => from.clone(),
-            Some(Position::Files(_) | Position::Time(_)) | None => BTreeMap::new(),
-        };
-        let snapshot = self.log(source)?.snapshot(project, source, Some(&log_position(&from)?)).await?;
-        let to = by_text(&snapshot.position);
-        let what = PartKind::Log { from, to: to.clone() };
-        let parts = if snapshot.files.is_empty() { vec![] } else { vec![Part { source: source.clone(), what }] };
-        Ok((parts, Position::Log(to)))
-    }
-
-    fn log(&self, source: &Name) -> Result<&PushLog> {
+    pub(super) fn log(&self, source: &Name) -> Result<&PushLog> {
         let log = self.log.as_ref().map(|(_, log)| log);
         log.ok_or_else(|| Error::failed_precondition(format!("source {source} needs a push log, none is configured")))
     }
@@ -202,7 +144,7 @@ fn sources(view: &ResolvedView) -> impl Iterator<Item = &Arc<ResolvedSource>> {
     view.batch_source.iter().chain(&view.push_source)
 }
 
-fn no_tables(source: &Name) -> Error {
+pub(super) fn no_tables(source: &Name) -> Error {
     Error::unimplemented(format!("source {source}: this release does not read PostgreSQL tables"))
 }
 
@@ -273,11 +215,11 @@ pub(super) fn normalise_log(
     batches.map(normalise).boxed()
 }
 
-fn log_position(texts: &BTreeMap<String, u64>) -> Result<LogPosition> {
+pub(super) fn log_position(texts: &BTreeMap<String, u64>) -> Result<LogPosition> {
     let position = texts.iter().map(|(writer, number)| Ok((writer.parse()?, *number)));
     position.collect::<Result<_>>().map(LogPosition)
 }
 
-fn by_text(position: &LogPosition) -> BTreeMap<String, u64> {
+pub(super) fn by_text(position: &LogPosition) -> BTreeMap<String, u64> {
     position.0.iter().map(|(writer, number)| (writer.to_string(), *number)).collect()
 }

@@ -44,7 +44,7 @@ async fn leaves_out_what_is_outside_of_the_range() {
     shop.write("rates.parquet", &rates(&(0..20).map(|minute| (minute, 1.0)).collect::<Vec<_>>()));
     let at = |minute: i64| Some(Timestamp::from_micros(minute * MINUTE));
     let view = shop.view("rate");
-    let found = shop.history.plan_parts(&shop.catalog.project, &view, &BTreeMap::new()).await.unwrap();
+    let found = shop.history.plan_parts(&shop.catalog.project, &view, &BTreeMap::new(), Timestamp::MAX).await.unwrap();
     let range = TimeRange { start: at(6), end: at(9) };
     let stream = shop.history.read_part(&shop.catalog.project, &view, &found.parts[0], range).await.unwrap();
     let batches: Vec<RecordBatch> = futures::TryStreamExt::try_collect(stream.batches).await.unwrap();
@@ -99,15 +99,15 @@ async fn refuses_and_counts_rows_without_event_time_or_key() {
 async fn finds_what_is_new_since_a_position() {
     let shop = Shop::stocked().await;
     let (view, project) = (shop.view("profile"), &shop.catalog.project);
-    let first = shop.history.plan_parts(project, &view, &BTreeMap::new()).await.unwrap();
+    let first = shop.history.plan_parts(project, &view, &BTreeMap::new(), Timestamp::MAX).await.unwrap();
     assert_eq!(first.parts.len(), 3);
     let since: BTreeMap<_, _> = first.positions.into_iter().collect();
-    let nothing = shop.history.plan_parts(project, &view, &since).await.unwrap();
+    let nothing = shop.history.plan_parts(project, &view, &since, Timestamp::MAX).await.unwrap();
     assert_eq!(nothing.parts, []);
 
     shop.write("profiles/late.parquet", &profiles(&[("eve", 1, 1, 50)]));
     shop.push(&[("eve", 2, Some(51))]).await;
-    let new = shop.history.plan_parts(project, &view, &since).await.unwrap();
+    let new = shop.history.plan_parts(project, &view, &since, Timestamp::MAX).await.unwrap();
     let mut found = Vec::new();
     for part in &new.parts {
         let stream = shop.history.read_part(project, &view, part, TimeRange::ALL).await.unwrap();
@@ -130,7 +130,7 @@ async fn finds_what_is_new_since_a_position() {
 async fn a_file_that_changed_is_named() {
     let shop = Shop::stocked().await;
     let (view, project) = (shop.view("rate"), &shop.catalog.project);
-    let found = shop.history.plan_parts(project, &view, &BTreeMap::new()).await.unwrap();
+    let found = shop.history.plan_parts(project, &view, &BTreeMap::new(), Timestamp::MAX).await.unwrap();
     shop.write("rates.parquet", &rates(&[(0, 1.0), (1, 2.0), (2, 3.0)]));
     let read = |part| shop.history.read_part(project, &view, part, TimeRange::ALL);
     let error = read(&found.parts[0]).await.err().unwrap();
@@ -218,13 +218,13 @@ async fn a_file_cut_short_or_of_another_kind_is_named() {
         (
             Some(100),
             expect![
-                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet` is not a Parquet file, or was cut short or damaged: Parquet error: Invalid Parquet file. Corrupt footer"
+                "FAILED_PRECONDITION: source profiles: `FOLDER/profiles/x.parquet` is not a Parquet file, or was cut short or damaged: Parquet error: Invalid Parquet file. Corrupt footer"
             ],
         ),
         (
             None,
             expect![
-                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet` is not a Parquet file, or was cut short or damaged: Parquet error: Invalid Parquet file. Corrupt footer"
+                "FAILED_PRECONDITION: source profiles: `FOLDER/profiles/x.parquet` is not a Parquet file, or was cut short or damaged: Parquet error: Invalid Parquet file. Corrupt footer"
             ],
         ),
     ] {

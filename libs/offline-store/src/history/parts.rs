@@ -1,0 +1,201 @@
+//! What of a view's history is to be read: all, or what arrived since it was read last.
+//!
+//! Rows of equal times are ordered by their bytes, but a source may have been corrected in place; then the row that is
+//! there now is right, whatever the bytes of the one in the store. So a part says whether its rows replace stored ones of
+//! equal times. Rows of a file that was not there before do not: whichever file is read first, the greater row stays. A
+//! file that changed replaces, and so that it does not win against what other files say of the same times, all files that
+//! have event times in common with it are read again.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures::{StreamExt, TryStreamExt};
+use larder_definitions::{
+    ParquetSource, ResolvedSource, ResolvedView, SourceKind,
+    run::{EventTimes, FileVersion, Part, PartKind, Position, overlapping},
+};
+use larder_push_log::LogSnapshot;
+use larder_types::{Error, Name, Result, Timestamp};
+
+use super::{
+    HistorySource, parquet,
+    source::{by_text, log_position, no_tables},
+};
+use crate::storage::FoundFile;
+
+/// Files whose event times are looked up at once.
+const LOOKUPS: usize = 8;
+
+/// What there is of a view's history.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ViewParts {
+    /// To be read with [`HistorySource::read_part`].
+    pub parts: Vec<Part>,
+    /// By source: up to where everything is in parts read now or before. What comes after it is new.
+    pub positions: Vec<(Name, Position)>,
+}
+
+/// A file, and how it stands to what was read before.
+struct SeenFile {
+    file: FoundFile,
+    seen: Seen,
+    /// None: not looked up, or not known.
+    event_times: Option<EventTimes>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Never.
+    New,
+    /// Not as it is now.
+    Changed,
+    /// As it is.
+    Before,
+}
+
+impl HistorySource {
+    /// The parts of a view's history that lie after the positions given for its sources; all of a source without one.
+    ///
+    /// Rows later than `started_at` are to be left for a later run: no position is past a file or segment that has one.
+    ///
+    /// # Errors
+    /// Those of [`crate::storage::Roots::list`]; `FAILED_PRECONDITION` naming a file that is no Parquet;
+    /// `UNIMPLEMENTED` for a source that cannot be read yet.
+    pub async fn plan_parts(
+        &self,
+        project: &Name,
+        view: &ResolvedView,
+        since: &BTreeMap<Name, Position>,
+        started_at: Timestamp,
+    ) -> Result<ViewParts> {
+        let mut found = ViewParts::default();
+        let mut corrected = false;
+        if let Some(source) = &view.batch_source {
+            let parquet = parquet_of(source)?;
+            let files =
+                self.new_files(source, parquet, since.get(&source.definition.name), started_at, &mut found).await;
+            files.map_err(|error| error.context(format!("source {}", source.definition.name)))?;
+            // Pushed rows have a created time, the rows of a source without one have the lowest: they never tie.
+            corrected = parquet.created_time.is_some() && found.parts.iter().any(|part| part.replaces);
+        }
+        if let Some(source) = &view.push_source {
+            let since = since.get(&source.definition.name).filter(|_| !corrected);
+            self.new_log(project, &source.definition.name, since, started_at, &mut found).await?;
+        }
+        Ok(found)
+    }
+
+    async fn new_files(
+        &self,
+        source: &ResolvedSource,
+        parquet: &ParquetSource,
+        since: Option<&Position>,
+        started_at: Timestamp,
+        found: &mut ViewParts,
+    ) -> Result<()> {
+        let listed = self.roots().list(&parquet.path, "parquet").await?;
+        let known = match since {
+            Some(Position::Files(known)) => Some(known.as_slice()),
+            Some(Position::Log(_) | Position::Time(_)) | None => None,
+        };
+        let mut files = as_seen(listed, known.unwrap_or_default());
+        let has_changed = files.iter().any(|file| file.seen == Seen::Changed);
+        look_up_times(&mut files, &parquet.event_time, |file| file.seen != Seen::Before || has_changed).await?;
+        let again = read_again(&files);
+        let mut position = Vec::with_capacity(files.len());
+        for (file, again) in files.into_iter().zip(again) {
+            let SeenFile { file: FoundFile { version, .. }, seen, event_times } = file;
+            if seen == Seen::Before || event_times.is_none_or(|times| times.last <= started_at) {
+                position.push(version.clone());
+            }
+            if seen != Seen::Before || again {
+                let replaces = known.is_none() || again;
+                let what = PartKind::File(version);
+                found.parts.push(Part { source: source.definition.name.clone(), what, event_times, replaces });
+            }
+        }
+        found.positions.push((source.definition.name.clone(), Position::Files(position)));
+        Ok(())
+    }
+
+    async fn new_log(
+        &self,
+        project: &Name,
+        source: &Name,
+        since: Option<&Position>,
+        started_at: Timestamp,
+        found: &mut ViewParts,
+    ) -> Result<()> {
+        let known = match since {
+            Some(Position::Log(known)) => Some(known),
+            Some(Position::Files(_) | Position::Time(_)) | None => None,
+        };
+        let from = known.cloned().unwrap_or_default();
+        let began = log_position(&from)?;
+        let snapshot = self.log(source)?.snapshot(project, source, Some(&began)).await?;
+        let position = by_text(&snapshot.position_until(started_at, &began));
+        if let Some(event_times) = event_times(&snapshot) {
+            let what = PartKind::Log { from, to: by_text(&snapshot.position) };
+            let event_times = Some(event_times);
+            found.parts.push(Part { source: source.clone(), what, event_times, replaces: known.is_none() });
+        }
+        found.positions.push((source.clone(), Position::Log(position)));
+        Ok(())
+    }
+}
+
+fn parquet_of(source: &ResolvedSource) -> Result<&ParquetSource> {
+    match &source.definition.kind {
+        SourceKind::Parquet(parquet) => Ok(parquet),
+        SourceKind::Postgres(_) => Err(no_tables(&source.definition.name)),
+        SourceKind::Push(_) => {
+            Err(Error::internal(format!("the push source {} is no batch source", source.definition.name)))
+        }
+    }
+}
+
+fn as_seen(listed: Vec<FoundFile>, known: &[FileVersion]) -> Vec<SeenFile> {
+    let known: HashMap<&str, &FileVersion> = known.iter().map(|version| (version.path.as_str(), version)).collect();
+    let seen = |file: FoundFile| {
+        let seen = match known.get(file.version.path.as_str()) {
+            None => Seen::New,
+            Some(version) if **version == file.version => Seen::Before,
+            Some(_) => Seen::Changed,
+        };
+        SeenFile { file, seen, event_times: None }
+    };
+    listed.into_iter().map(seen).collect()
+}
+
+async fn look_up_times(files: &mut [SeenFile], column: &str, wanted: impl Fn(&SeenFile) -> bool) -> Result<()> {
+    let wanted: Vec<_> = files.iter().enumerate().filter(|(_, file)| wanted(file)).collect();
+    let wanted: Vec<_> = wanted.into_iter().map(|(at, file)| (at, file.file.clone(), column.to_owned())).collect();
+    let look_up = |(at, file, column): (usize, FoundFile, String)| async move {
+        Ok::<_, Error>((at, parquet::event_times(&file, &column).await?))
+    };
+    let mut found = futures::stream::iter(wanted).map(look_up).buffer_unordered(LOOKUPS);
+    while let Some((at, times)) = found.try_next().await? {
+        files[at].event_times = times;
+    }
+    Ok(())
+}
+
+/// Of each file whether it changed, or has event times in common with one that did.
+fn read_again(files: &[SeenFile]) -> Vec<bool> {
+    let mut again = vec![false; files.len()];
+    if files.iter().all(|file| file.seen != Seen::Changed) {
+        return again;
+    }
+    let old: Vec<usize> = (0..files.len()).filter(|file| files[*file].seen != Seen::New).collect();
+    let times: Vec<_> = old.iter().map(|file| files[*file].event_times).collect();
+    for group in overlapping(&times) {
+        if group.iter().any(|file| files[old[*file]].seen == Seen::Changed) {
+            group.iter().for_each(|file| again[old[*file]] = true);
+        }
+    }
+    again
+}
+
+fn event_times(snapshot: &LogSnapshot) -> Option<EventTimes> {
+    let times = snapshot.files.iter().map(|file| EventTimes { first: file.min_event_time, last: file.max_event_time });
+    times.reduce(EventTimes::with)
+}
