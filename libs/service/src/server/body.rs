@@ -26,6 +26,8 @@ pub(super) struct RequestBody {
     body: Body,
     sizes: MessageSizes,
     stream: Option<StreamRules>,
+    /// What comes after the bytes that were let through.
+    refused: Option<Status>,
 }
 
 /// What holds for a stream of requests alone.
@@ -38,7 +40,7 @@ struct StreamRules {
 impl RequestBody {
     /// The body of a unary request: no message above `limit`.
     pub(super) fn unary(body: Body, limit: ByteSize) -> Self {
-        Self { body, sizes: MessageSizes::new(limit), stream: None }
+        Self { body, sizes: MessageSizes::new(limit), stream: None, refused: None }
     }
 
     /// The body of a stream that may be silent for `idle_limit`, and ends on `stop`.
@@ -50,7 +52,7 @@ impl RequestBody {
     ) -> Self {
         let silence = Box::pin(tokio::time::sleep(idle_limit));
         let stream = StreamRules { limit: idle_limit, silence, stop: Box::pin(stop) };
-        Self { body, sizes: MessageSizes::new(limit), stream: Some(stream) }
+        Self { body, sizes: MessageSizes::new(limit), stream: Some(stream), refused: None }
     }
 }
 
@@ -77,6 +79,9 @@ impl http_body::Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
+        if let Some(status) = this.refused.take() {
+            return Poll::Ready(Some(Err(status)));
+        }
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
             let Some(stream) = &mut this.stream else { return Poll::Pending };
             return stream.poll_end(cx).map(|status| Some(Err(status)));
@@ -86,15 +91,16 @@ impl http_body::Body for RequestBody {
         }
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
-            && let Err(error) = this.sizes.see(data)
+            && let Err(TooGreat { before, error }) = this.sizes.see(data)
         {
-            return Poll::Ready(Some(Err(to_status(&error))));
+            this.refused = Some(to_status(&error));
+            return Poll::Ready(Some(Ok(Frame::data(data.slice(..before)))));
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.refused.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -111,13 +117,21 @@ struct MessageSizes {
     rest: usize,
 }
 
+/// A message is above the limit.
+struct TooGreat {
+    /// How many of the bytes that were seen lie before it: the messages in them are as good as any.
+    before: usize,
+    error: Error,
+}
+
 impl MessageSizes {
     fn new(limit: ByteSize) -> Self {
         Self { limit, prefix: [0; PREFIX], have: 0, rest: 0 }
     }
 
-    fn see(&mut self, data: &Bytes) -> Result<(), Error> {
-        let mut data = &data[..];
+    fn see(&mut self, all: &Bytes) -> Result<(), TooGreat> {
+        let mut data = &all[..];
+        let mut before = 0;
         while !data.is_empty() {
             if self.rest > 0 {
                 let passed = self.rest.min(data.len());
@@ -125,12 +139,15 @@ impl MessageSizes {
                 data.advance(passed);
                 continue;
             }
+            if self.have == 0 {
+                before = all.len() - data.len();
+            }
             let taken = (PREFIX - self.have).min(data.len());
             self.prefix[self.have..self.have + taken].copy_from_slice(&data[..taken]);
             self.have += taken;
             data.advance(taken);
             if self.have == PREFIX {
-                self.begin_message()?;
+                self.begin_message().map_err(|error| TooGreat { before, error })?;
             }
         }
         Ok(())
@@ -176,18 +193,23 @@ mod tests {
             let limit = 30;
             let mut sizes = MessageSizes::new(ByteSize(limit));
             let bytes = Bytes::from(encode(&messages));
-            let mut outcome = Ok(());
+            let mut refused_at = None;
             let mut at = 0;
             for cut in cuts.iter().cycle() {
-                if at == bytes.len() || outcome.is_err() {
+                if at == bytes.len() || refused_at.is_some() {
                     break;
                 }
                 let end = (at + cut).min(bytes.len());
-                outcome = sizes.see(&bytes.slice(at..end));
+                refused_at = sizes.see(&bytes.slice(at..end)).err().map(|too_great| at + too_great.before);
                 at = end;
             }
-            let too_great = messages.iter().any(|message| message.len() as u64 > limit);
-            prop_assert_eq!(outcome.is_err(), too_great);
+            let too_great = messages.iter().position(|message| message.len() as u64 > limit);
+            prop_assert_eq!(refused_at.is_some(), too_great.is_some());
+            // What comes before it is let through, and at most the beginning of its prefix.
+            if let (Some(refused_at), Some(too_great)) = (refused_at, too_great) {
+                let before = encode(&messages[..too_great]).len();
+                prop_assert!((before..before + PREFIX).contains(&refused_at), "{} of {}", refused_at, before);
+            }
         }
     }
 }
