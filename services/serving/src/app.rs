@@ -1,9 +1,16 @@
 //! The serving service: takes a request apart, answers it by one catalog and one instant.
+//!
+//! A catalog that is older than the rows it is to read is no reason to fail: another service may have heard of a revision
+//! first and written rows by it. Such a request is answered anew, as a whole, by the catalog that comes.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::{
+    array::{Array, ArrayRef},
+    datatypes::DataType,
+};
 use larder_client::Projects;
+use larder_codec::DecodedColumn;
 use larder_definitions::selection::Asked;
 use larder_online_store::OnlineStore;
 use larder_service::{
@@ -17,7 +24,7 @@ use crate::{
     entities::Entities,
     plan::Plan,
     plans::Plans,
-    read::{Answer, read},
+    read::{Answer, Reading, read},
 };
 
 /// What a caller wants to know.
@@ -60,6 +67,9 @@ impl Response {
     }
 }
 
+/// A row's version in an answer: two times, whether there is a row, and what frames them.
+const VERSION_BYTES: usize = 21;
+
 /// Answers online reads.
 pub struct Serving {
     store: Arc<dyn OnlineStore>,
@@ -77,15 +87,37 @@ impl Serving {
     /// Answers `request`, judged by the instant of its arrival.
     pub async fn answer(&self, request: Request, call: &CallContext) -> Result<Response> {
         let instant = self.clock.now();
-        let plans = self.projects.get(&request.project, request.min_revision, call.patience()).await?;
-        let plan = plans.plan(request.asked, request.full_names)?;
-        authorize(&call.caller, Action::ReadFeatures, &resources(&plan, &request.project))?;
-        let entities = Entities::check(&plan.selection, request.entities, request.request_data, request.rows)?;
-        self.limits.check_entities(entities.rows, plan.selection.outputs.len())?;
-        let reading = read(&plan, &*self.store, &entities, instant, request.include_replay);
-        let answer = call.deadline.within("reading features", reading).await?;
-        self.limits.check_answer(answer.columns.iter().map(|column| bytes_of(&column.values)).sum())?;
-        Ok(Response { plan, answer, instant })
+        let mut plans = self.projects.get(&request.project, request.min_revision, call.patience()).await?;
+        loop {
+            let plan = plans.plan(&request.asked, request.full_names)?;
+            match self.answer_by(&plan, &request, instant, call).await? {
+                Reading::Done(answer) => return Ok(Response { plan, answer, instant }),
+                Reading::Behind(why) => {
+                    let newer = plan.catalog.revision.next();
+                    // Not all of the time that is left, so that there is some to say why it was not enough.
+                    let newer = self.projects.get(&request.project, newer, call.patience() / 2).await;
+                    plans = newer.map_err(|_| why)?;
+                }
+            }
+        }
+    }
+
+    async fn answer_by(
+        &self,
+        plan: &Plan,
+        request: &Request,
+        instant: Timestamp,
+        call: &CallContext,
+    ) -> Result<Reading> {
+        let Request { project, entities, request_data, rows, include_replay, .. } = request;
+        authorize(&call.caller, Action::ReadFeatures, &resources(plan, project))?;
+        let entities = Entities::check(&plan.selection, entities, request_data, *rows, &self.limits)?;
+        let reading = read(plan, &*self.store, &entities, instant, *include_replay);
+        let reading = call.deadline.within("reading features", reading).await?;
+        if let Reading::Done(answer) = &reading {
+            self.limits.check_answer(bytes_of(answer))?;
+        }
+        Ok(reading)
     }
 }
 
@@ -94,13 +126,23 @@ fn resources<'a>(plan: &'a Plan, project: &'a str) -> Vec<Resource<'a>> {
     plan.selection.views.iter().map(|selected| view(selected.view.name())).collect()
 }
 
-/// What a column takes on the wire, nearly.
-fn bytes_of(values: &ArrayRef) -> usize {
-    values.get_array_memory_size()
+/// What an answer takes on the wire, nearly.
+fn bytes_of(answer: &Answer) -> usize {
+    let column = |column: &DecodedColumn| {
+        let values = column.values.to_data().get_slice_memory_size().unwrap_or(usize::MAX);
+        let is_bool = *column.values.data_type() == DataType::Boolean;
+        let bytes_for_bits = if is_bool { column.values.len() } else { 0 };
+        let statuses = column.statuses.as_ref().map_or(0, Vec::len);
+        values.saturating_add(bytes_for_bits).saturating_add(statuses)
+    };
+    let columns = answer.columns.iter().map(column).fold(0, usize::saturating_add);
+    let versions: usize = answer.versions.iter().map(Vec::len).sum();
+    columns.saturating_add(versions.saturating_mul(VERSION_BYTES))
 }
 
 impl Limits {
-    fn check_entities(&self, rows: usize, features: usize) -> Result<()> {
+    /// RESOURCE_EXHAUSTED where an answer for so many entities would have too many values.
+    pub fn check_entities(&self, rows: usize, features: usize) -> Result<()> {
         if rows.saturating_mul(features.max(1)) <= self.max_values {
             return Ok(());
         }

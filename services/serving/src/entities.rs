@@ -10,6 +10,8 @@ use arrow::{
 use larder_definitions::{selection::Selection, unknown_name};
 use larder_types::{Error, Name, Result, ScalarType, ValueType};
 
+use crate::config::Limits;
+
 /// The columns of a request by name, all of `rows` rows.
 #[derive(Debug)]
 pub struct Entities {
@@ -24,16 +26,19 @@ pub struct Entities {
 impl Entities {
     /// Checks what came against what `selection` needs.
     ///
-    /// `rows` counts where there is no join key at all. INVALID_ARGUMENT names the column: missing, not needed, of another
-    /// type, of another length.
+    /// `rows` counts where no column tells. INVALID_ARGUMENT names the column: missing, not needed, of another type, of
+    /// another length. RESOURCE_EXHAUSTED names the limit that so many rows are above.
     pub fn check(
         selection: &Selection,
-        entities: Vec<(String, ArrayRef)>,
-        request: Vec<(String, ArrayRef)>,
+        entities: &[(String, ArrayRef)],
+        request: &[(String, ArrayRef)],
         rows: usize,
+        limits: &Limits,
     ) -> Result<Self> {
         let keys = check_keys(selection, entities)?;
-        let rows = count(&keys, rows)?;
+        let rows = count(&keys, request, rows)?;
+        // Before anything is made of so many rows: `rows` is a number that anybody can write.
+        limits.check_entities(rows, selection.outputs.len())?;
         let request = check_request(selection, request, rows)?;
         Ok(Self { rows, keys, request })
     }
@@ -44,20 +49,20 @@ impl Entities {
     }
 }
 
-fn check_keys(selection: &Selection, columns: Vec<(String, ArrayRef)>) -> Result<HashMap<Name, ArrayRef>> {
+fn check_keys(selection: &Selection, columns: &[(String, ArrayRef)]) -> Result<HashMap<Name, ArrayRef>> {
     let wanted = &selection.entity_columns;
     let mut keys = HashMap::with_capacity(wanted.len());
     for (name, values) in columns {
         let Some((name, key_type)) = wanted.get_key_value(name.as_str()) else {
             let known: Vec<&str> = wanted.keys().map(Name::as_str).collect();
-            let hint = unknown_name("what these features need", "join key", &name, &known);
+            let hint = unknown_name("what these features need", "join key", name, &known);
             return Err(Error::invalid_field(format!("entities.{name}"), expected(&hint, &known)));
         };
         let key_type = key_type.scalar();
         if !is_key(values.data_type(), key_type) {
             return Err(wrong_type("entities", name, values.data_type(), key_type.into()));
         }
-        if keys.insert(name.clone(), values).is_some() {
+        if keys.insert(name.clone(), values.clone()).is_some() {
             return Err(Error::invalid_field(format!("entities.{name}"), "is given twice"));
         }
     }
@@ -80,10 +85,12 @@ fn is_key(found: &DataType, wanted: ScalarType) -> bool {
     *found == wanted.arrow() || (is_integer(found) && is_integer(&wanted.arrow()))
 }
 
-fn count(keys: &HashMap<Name, ArrayRef>, rows: usize) -> Result<usize> {
+/// Without join keys, request data tells how many rows there are, and one row is the least.
+fn count(keys: &HashMap<Name, ArrayRef>, request: &[(String, ArrayRef)], rows: usize) -> Result<usize> {
     let mut lengths = keys.iter().map(|(name, values)| (name, values.len()));
     let Some((first, length)) = lengths.next() else {
-        return Ok(rows.max(1));
+        let told = if rows > 0 { rows } else { request.iter().map(|(_, values)| values.len()).max().unwrap_or(1) };
+        return Ok(told.max(1));
     };
     match lengths.find(|(_, other)| *other != length) {
         None if rows == 0 || rows == length => Ok(length),
@@ -95,10 +102,10 @@ fn count(keys: &HashMap<Name, ArrayRef>, rows: usize) -> Result<usize> {
     }
 }
 
-fn check_request(selection: &Selection, columns: Vec<(String, ArrayRef)>, rows: usize) -> Result<Vec<ArrayRef>> {
-    let mut given: HashMap<String, ArrayRef> = HashMap::with_capacity(columns.len());
+fn check_request(selection: &Selection, columns: &[(String, ArrayRef)], rows: usize) -> Result<Vec<ArrayRef>> {
+    let mut given: HashMap<&str, &ArrayRef> = HashMap::with_capacity(columns.len());
     for (name, values) in columns {
-        if given.insert(name.clone(), values).is_some() {
+        if given.insert(name, values).is_some() {
             return Err(Error::invalid_field(format!("request_data.{name}"), "is given twice"));
         }
     }
@@ -115,7 +122,7 @@ fn check_request(selection: &Selection, columns: Vec<(String, ArrayRef)>, rows: 
     }
 }
 
-fn request_column(given: Option<ArrayRef>, name: &Name, wanted: ValueType, rows: usize) -> Result<ArrayRef> {
+fn request_column(given: Option<&ArrayRef>, name: &Name, wanted: ValueType, rows: usize) -> Result<ArrayRef> {
     let field = || format!("request_data.{name}");
     let values = given.ok_or_else(|| {
         Error::invalid_field(
@@ -132,11 +139,11 @@ fn request_column(given: Option<ArrayRef>, name: &Name, wanted: ValueType, rows:
 }
 
 /// Numbers may come in a narrower type that loses nothing.
-fn widen(values: ArrayRef, name: &Name, wanted: ValueType) -> Result<ArrayRef> {
+fn widen(values: &ArrayRef, name: &Name, wanted: ValueType) -> Result<ArrayRef> {
     let target = wanted.arrow();
     let found = values.data_type();
     if *found == target {
-        return Ok(values);
+        return Ok(values.clone());
     }
     let is_lossless = matches!(
         (found, &target),
@@ -145,7 +152,7 @@ fn widen(values: ArrayRef, name: &Name, wanted: ValueType) -> Result<ArrayRef> {
     if !is_lossless {
         return Err(wrong_type("request_data", name, found, wanted));
     }
-    cast(&values, &target).map_err(|error| Error::internal(format!("request_data.{name}: {error}")))
+    cast(values, &target).map_err(|error| Error::internal(format!("request_data.{name}: {error}")))
 }
 
 fn repeat(values: &ArrayRef, rows: usize) -> Result<ArrayRef> {

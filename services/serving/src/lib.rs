@@ -17,7 +17,8 @@ use larder_client::{CatalogWatchOptions, Projects, Spawn, Transport};
 use larder_contracts::serving::v1::serving_service_server::ServingServiceServer;
 use larder_online_store::OnlineStore;
 use larder_service::server::{Endpoint, GrpcServer, Surroundings, TRANSPORT_MESSAGE_LIMIT};
-use larder_types::{Clock, Result};
+use larder_types::{Clock, Error, Result};
+use prometheus::IntCounter;
 
 use crate::{app::Serving, config::Config, grpc::ServingGrpc, plans::Plans};
 
@@ -42,14 +43,23 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     let options = CatalogWatchOptions { heartbeat: HEARTBEAT, state_folder: config.state_folder.clone() };
     let prefix = config.key_prefix.clone();
+    let compiled = plans_metric(&deps.surroundings)?;
     let projects =
         Projects::new(deps.registry, options, deps.spawn, move |catalog, previous: Option<&Plans>| match previous {
             Some(previous) => previous.renewed(catalog),
-            None => Plans::new(catalog, prefix.clone()),
+            None => Plans::new(catalog, prefix.clone(), compiled.clone()),
         });
     let serving = Serving::new(deps.store, deps.clock, projects, config.limits);
     let service = ServingServiceServer::new(ServingGrpc(Arc::new(serving)));
     let service =
         service.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT).max_encoding_message_size(TRANSPORT_MESSAGE_LIMIT);
     GrpcServer::new(&config.server, deps.surroundings).add(service).build()
+}
+
+/// One plan a feature service and revision: more tells of requests for references that are never the same.
+fn plans_metric(surroundings: &Surroundings) -> Result<IntCounter> {
+    let metric = IntCounter::new("larder_serving_plans_total", "Plans that were made to answer requests");
+    let metric = metric.map_err(|error| Error::internal(format!("the metric of plans: {error}")))?;
+    surroundings.metrics.register(metric.clone())?;
+    Ok(metric)
 }

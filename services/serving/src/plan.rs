@@ -7,7 +7,7 @@ use larder_definitions::{
     Catalog,
     selection::{Asked, SelectedView, Selection},
 };
-use larder_types::{KeySpaceNumber, KeyType, Name, Result, RowSetNumber};
+use larder_types::{KeySpaceNumber, KeyType, Name, Result, RowSetNumber, SchemaNumber};
 
 /// Everything about an answer that does not depend on the entities.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub struct ViewReader {
     pub row_set: usize,
     /// How old a row may be.
     pub ttl: Option<Duration>,
+    /// The greatest of the schemas that are known.
+    pub newest_schema: SchemaNumber,
     /// Reads the features of [`SelectedView::features`], in that order.
     pub decoder: RowDecoder,
 }
@@ -88,5 +90,6 @@ fn reader(fetch: &mut Fetch, position: usize, selected: &SelectedView) -> Result
     let wanted: Vec<_> = selected.features.iter().map(column).collect();
     let schemas: Vec<_> = view.schemas.values().cloned().collect();
     let decoder = RowDecoder::new(&schemas, &wanted).map_err(|error| error.context(format!("view {}", view.name())))?;
-    Ok(ViewReader { fetch: position, row_set, ttl: view.definition.ttl, decoder })
+    let newest_schema = view.schemas.keys().max().copied().unwrap_or(view.schema.number());
+    Ok(ViewReader { fetch: position, row_set, ttl: view.definition.ttl, newest_schema, decoder })
 }

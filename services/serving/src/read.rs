@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
-use larder_codec::{DecodedColumn, EncodedKeys};
+use larder_codec::{DecodedColumn, EncodedKeys, schema_number};
 use larder_definitions::selection::{ComputedFeature, ComputedInput, OutputSource};
 use larder_expressions::RequestTime;
 use larder_online_store::{OnlineStore, Rows};
-use larder_types::{Result, RowVersion, Status, Timestamp};
+use larder_types::{Error, Result, RowVersion, Status, Timestamp};
 
-use crate::{entities::Entities, plan::Plan};
+use crate::{
+    entities::Entities,
+    plan::{Plan, ViewReader},
+};
 
 /// The values of all that was asked for.
 #[derive(Debug)]
@@ -20,6 +23,15 @@ pub struct Answer {
     pub versions: Vec<Vec<Option<RowVersion>>>,
 }
 
+/// How a read ended.
+#[derive(Debug)]
+pub enum Reading {
+    /// All was read.
+    Done(Answer),
+    /// A row was written by a later revision than the plan's, which alone says how to read it; UNAVAILABLE.
+    Behind(Error),
+}
+
 /// Answers `plan` for `entities`, judged by `instant`.
 pub async fn read(
     plan: &Plan,
@@ -27,7 +39,7 @@ pub async fn read(
     entities: &Entities,
     instant: Timestamp,
     with_versions: bool,
-) -> Result<Answer> {
+) -> Result<Reading> {
     let fetched = fetch(plan, store, entities).await?;
     let mut stored = Vec::with_capacity(plan.readers.len());
     let mut versions = Vec::new();
@@ -36,7 +48,11 @@ pub async fn read(
         let mut columns = reader.decoder.columns(entities.rows);
         let mut seen = Vec::with_capacity(if with_versions { entities.rows } else { 0 });
         for entity in 0..entities.rows {
-            let version = columns.push(fetched[reader.fetch].get(entity, reader.row_set), oldest)?;
+            let row = fetched[reader.fetch].get(entity, reader.row_set);
+            let version = match columns.push(row, oldest) {
+                Ok(version) => version,
+                Err(error) => return unreadable(plan, reader, row, error),
+            };
             if with_versions {
                 seen.push(version);
             }
@@ -45,7 +61,18 @@ pub async fn read(
         versions.push(seen);
     }
     let columns = assemble(plan, stored, entities, instant)?;
-    Ok(Answer { columns, versions })
+    Ok(Reading::Done(Answer { columns, versions }))
+}
+
+fn unreadable(plan: &Plan, reader: &ViewReader, row: Option<&[u8]>, error: Error) -> Result<Reading> {
+    let schema = row.and_then(|row| schema_number(row).ok());
+    match schema.filter(|schema| *schema > reader.newest_schema) {
+        None => Err(error),
+        Some(schema) => Ok(Reading::Behind(Error::unavailable(format!(
+            "a row was written by schema {schema} of its view, which revision {} does not have yet: try again",
+            plan.catalog.revision
+        )))),
+    }
 }
 
 async fn fetch(plan: &Plan, store: &dyn OnlineStore, entities: &Entities) -> Result<Vec<Rows>> {

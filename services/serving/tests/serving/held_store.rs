@@ -1,0 +1,77 @@
+//! An online store whose reads a test can hold up.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use larder_codec::{EncodedKeys, KeyScope};
+use larder_online_store::{Capabilities, KeyWrite, OnlineStore, RowOutcome, Rows, SweepReport, WriteMode};
+use larder_types::{Result, RowSetNumber, Timestamp};
+use tokio::sync::{Semaphore, watch};
+
+/// Which reads wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// None.
+    Nothing,
+    /// Every one.
+    All,
+    /// Those of so many keys.
+    Of(usize),
+}
+
+/// Passes everything on, reads when it is let.
+pub(crate) struct HeldStore {
+    inner: Arc<dyn OnlineStore>,
+    held: watch::Sender<Held>,
+    arrived: Semaphore,
+}
+
+impl HeldStore {
+    pub(crate) fn new(inner: Arc<dyn OnlineStore>) -> Self {
+        Self { inner, held: watch::Sender::new(Held::Nothing), arrived: Semaphore::new(0) }
+    }
+
+    pub(crate) fn hold(&self, held: Held) {
+        self.arrived.forget_permits(usize::MAX >> 4);
+        self.held.send_replace(held);
+    }
+
+    /// Waits until so many reads have come since the last change of what is held.
+    pub(crate) async fn arrived(&self, reads: u32) {
+        self.arrived.acquire_many(reads).await.unwrap().forget();
+    }
+}
+
+#[async_trait]
+impl OnlineStore for HeldStore {
+    async fn read(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber]) -> Result<Rows> {
+        self.arrived.add_permits(1);
+        let is_let = |held: &Held| match held {
+            Held::Nothing => true,
+            Held::All => false,
+            Held::Of(count) => keys.len() != *count,
+        };
+        drop(self.held.subscribe().wait_for(is_let).await);
+        self.inner.read(keys, row_sets).await
+    }
+
+    async fn write(&self, writes: Vec<KeyWrite>, mode: WriteMode, now: Timestamp) -> Result<Vec<RowOutcome>> {
+        self.inner.write(writes, mode, now).await
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<SweepReport> {
+        self.inner.sweep(now).await
+    }
+
+    async fn purge(&self, scope: &KeyScope, row_set: RowSetNumber) -> Result<u64> {
+        self.inner.purge(scope, row_set).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn check_health(&self) -> Result<()> {
+        self.inner.check_health().await
+    }
+}

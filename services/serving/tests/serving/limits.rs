@@ -1,0 +1,152 @@
+//! What is too much, and what it is told.
+
+use std::{sync::Arc, time::Duration};
+
+use arrow::array::{ArrayRef, StringArray};
+use larder_client::{OnlineRequest, ServingClient, Transport};
+use larder_service::{
+    Endpoint,
+    config::{ByteSize, Span},
+};
+use larder_types::{Clock, Error, ErrorCode};
+use tokio::sync::oneshot;
+
+use crate::{
+    held_store::Held,
+    shop::{floats, ints, owned, service, shop, table},
+};
+
+/// Clients of `endpoint` in process and over a port, which is closed when the sender is dropped.
+async fn both_ways(endpoint: Endpoint) -> ([ServingClient; 2], oneshot::Sender<()>) {
+    let listener = larder_test_kit::listener().await;
+    let address = listener.local_addr().unwrap().to_string();
+    let (open, closed) = oneshot::channel::<()>();
+    let serving = endpoint.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            served = serving.serve(listener, Default::default()) => served.unwrap(),
+            _ = closed => {}
+        }
+    });
+    let transports = [Transport::in_process(endpoint), Transport::connect(&address).unwrap()];
+    (transports.map(ServingClient::new), open)
+}
+
+fn assert_is(error: &Error, code: ErrorCode, message: &str) {
+    assert_eq!(error.code(), code, "{error}");
+    assert!(error.message().contains(message), "{message}: {error}");
+}
+
+fn profiles(count: i64) -> OnlineRequest {
+    let customers: Vec<i64> = (1..=count).collect();
+    service("profile_service", vec![("customer_id", ints(&customers))])
+}
+
+#[tokio::test]
+async fn an_answer_is_limited_in_values_and_in_bytes() {
+    let sandbox = shop().await;
+    let values = sandbox.serving_with(|config| config.limits.max_values = 30);
+    let bytes = sandbox.serving_with(|config| config.limits.max_answer_bytes = ByteSize(2_000));
+    for (endpoint, fits, too_many, limit) in [
+        (values, 10, 11, "the 30 values that an answer may have (serving.limits.max_values)"),
+        (bytes, 20, 200, "the limit is 2000 (serving.limits.max_answer_bytes)"),
+    ] {
+        let (clients, _open) = both_ways(endpoint).await;
+        for client in clients {
+            let answer = client.online_features(&profiles(fits)).await.unwrap();
+            assert_eq!(answer.features[0].values.len() as i64, fits);
+            let error = client.online_features(&profiles(too_many)).await.unwrap_err();
+            assert_is(&error, ErrorCode::ResourceExhausted, limit);
+            assert!(error.message().contains("use StreamOnlineFeatures"), "{error}");
+        }
+    }
+}
+
+/// What is counted is what is sent: short texts in columns with room to spare are no more than their bytes.
+#[tokio::test]
+async fn the_size_of_an_answer_is_that_of_its_values_and_versions() {
+    let sandbox = shop().await;
+    let now = sandbox.clock.now();
+    let long: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(3_000); 4]));
+    let columns = vec![
+        ("customer_id", ints(&[1, 2, 3, 4])),
+        ("score", floats(&[0.0; 4])),
+        ("visits", Arc::new(arrow::array::Int32Array::from(vec![0; 4])) as ArrayRef),
+        ("city", long),
+    ];
+    sandbox.push("visits", columns, vec![now; 4]).await;
+    // Four texts and little more; with versions, 84 bytes more.
+    let values = 4 * (8 + 4 + 4 + 3_000) + 4;
+    for (limit, with_versions, fits) in
+        [(values, false, true), (values - 5, false, false), (values, true, false), (values + 84, true, true)]
+    {
+        let endpoint = sandbox.serving_with(|config| config.limits.max_answer_bytes = ByteSize(limit));
+        let client = ServingClient::new(Transport::in_process(endpoint));
+        let asked = OnlineRequest { include_replay: with_versions, ..profiles(4) };
+        let answer = client.online_features(&asked).await;
+        assert_eq!(answer.is_ok(), fits, "{limit}, {with_versions}: {answer:?}");
+    }
+}
+
+/// A number of rows that anybody can write is refused before anything is made of so many.
+#[tokio::test]
+async fn four_billion_rows_are_refused_at_once() {
+    let sandbox = shop().await;
+    let request_data = owned(vec![("total", floats(&[1.0]))]);
+    for asked in
+        [service("weather_service", vec![]), OnlineRequest { request_data, ..service("asked_service", vec![]) }]
+    {
+        let error = sandbox.ask(&OnlineRequest { rows: u32::MAX, ..asked }).await.unwrap_err();
+        assert_is(&error, ErrorCode::ResourceExhausted, "serving.limits.max_values");
+    }
+}
+
+#[tokio::test]
+async fn a_request_over_the_size_limit_is_told_the_limit() {
+    let sandbox = shop().await;
+    let endpoint = sandbox.serving_with(|config| config.server.max_request_bytes = ByteSize(2_048));
+    let (clients, _open) = both_ways(endpoint).await;
+    for client in clients {
+        client.online_features(&profiles(200)).await.unwrap();
+        let error = client.online_features(&profiles(300)).await.unwrap_err();
+        assert_is(&error, ErrorCode::InvalidArgument, "the limit is 2KiB (server.max_request_bytes)");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_ends_a_read_that_takes_longer() {
+    let sandbox = shop().await;
+    sandbox.ask(&profiles(1)).await.unwrap();
+    sandbox.store.hold(Held::All);
+    let hurried = sandbox.client().within(Duration::from_millis(50));
+    assert_eq!(hurried.online_features(&profiles(1)).await.unwrap_err().code(), ErrorCode::DeadlineExceeded);
+    // The service's own, whatever its caller would give.
+    let endpoint = sandbox.serving_with(|config| config.server.max_deadline = Span::millis(300));
+    let (clients, _open) = both_ways(endpoint).await;
+    for client in clients {
+        let error = client.within(Duration::from_secs(50)).online_features(&profiles(1)).await.unwrap_err();
+        assert_is(&error, ErrorCode::DeadlineExceeded, "took longer than the 300ms that the call had");
+    }
+    sandbox.store.hold(Held::Nothing);
+    sandbox.ask(&profiles(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn over_the_limit_in_flight_a_call_is_refused_at_once() {
+    let sandbox = shop().await;
+    let endpoint = sandbox.serving_with(|config| config.server.max_in_flight = 2);
+    let (clients, _open) = both_ways(endpoint).await;
+    clients[0].online_features(&profiles(1)).await.unwrap();
+    sandbox.store.hold(Held::All);
+    let held = clients.clone().map(|client| tokio::spawn(async move { client.online_features(&profiles(1)).await }));
+    sandbox.store.arrived(2).await;
+    for client in &clients {
+        let error = client.online_features(&profiles(1)).await.unwrap_err();
+        assert_is(&error, ErrorCode::ResourceExhausted, "the limit of 2 calls in flight (server.max_in_flight)");
+    }
+    sandbox.store.hold(Held::Nothing);
+    for answering in held {
+        assert_eq!(table(&answering.await.unwrap().unwrap())[2].1, ["Bern"]);
+    }
+    clients[1].online_features(&profiles(1)).await.unwrap();
+}
