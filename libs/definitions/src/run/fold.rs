@@ -189,9 +189,7 @@ impl Run {
     fn has_ended_so(&self, outcome: &Outcome) -> bool {
         match outcome {
             Outcome::Succeeded { progress, result } => {
-                self.state == RunState::Succeeded
-                    && self.progress == self.counted(*progress)
-                    && self.result == *result
+                self.state == RunState::Succeeded && self.progress == self.counted(*progress) && self.result == *result
             }
             Outcome::Failed { error } => self.state == RunState::Failed && self.error.as_ref() == Some(error),
             Outcome::Cancelled => self.state == RunState::Cancelled,
