@@ -2,14 +2,14 @@
 //! which names it is answered. Serving and training sets resolve by this same code.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
 use larder_expressions::{Expression, Input};
 use larder_types::{Error, FeatureReference, KeyType, Name, Result, ValueType};
 
-use crate::{AnyView, Catalog, Engine, OnDemandFeatureView, ResolvedView, ViewUse, unknown_name};
+use crate::{AnyView, Catalog, Engine, JoinKey, OnDemandFeatureView, ResolvedView, ViewUse, unknown_name};
 
 /// How a request names its features.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -125,8 +125,9 @@ impl Selection {
 
     fn check_names(&self, full_names: bool) -> Result<()> {
         let mut seen = HashSet::new();
-        let twice: Vec<&str> =
+        let twice: BTreeSet<&str> =
             self.outputs.iter().map(|output| output.name.as_str()).filter(|name| !seen.insert(*name)).collect();
+        let twice: Vec<&str> = twice.into_iter().collect();
         if twice.is_empty() {
             return Ok(());
         }
@@ -186,6 +187,7 @@ impl Resolver<'_> {
     fn add_computed(&mut self, view: &Arc<OnDemandFeatureView>, view_use: &ViewUse, full_names: bool) -> Result<()> {
         let known: Vec<&Name> = view.features.iter().map(|feature| &feature.name).collect();
         let inputs = Inputs::of(self.catalog, view)?;
+        inputs.check_keys(view, &view_use.join_keys)?;
         for position in chosen(&view_use.view, &view_use.select, &known)? {
             let feature = &view.features[position];
             let Engine::Sql(sql) = &feature.engine;
@@ -313,6 +315,24 @@ impl Inputs {
             inputs.origins.push(InputOrigin::Request(field.name.clone(), field.value_type));
         }
         Ok(inputs)
+    }
+
+    /// Each key of an on-demand view's mapping is one of its inputs'.
+    fn check_keys(&self, on_demand: &OnDemandFeatureView, mapping: &BTreeMap<Name, Name>) -> Result<()> {
+        let keys = self.origins.iter().flat_map(InputOrigin::keys);
+        let known: BTreeSet<&str> = keys.map(|key| key.name.as_str()).collect();
+        let Some(wrong) = mapping.keys().find(|key| !known.contains(key.as_str())) else { return Ok(()) };
+        let known: Vec<&str> = known.into_iter().collect();
+        Err(unknown_name(&format!("on-demand view {}", on_demand.name), "join key", wrong.as_str(), &known))
+    }
+}
+
+impl InputOrigin {
+    fn keys(&self) -> &[JoinKey] {
+        match self {
+            Self::View(view, _) => &view.key_space.keys,
+            Self::Request(..) => &[],
+        }
     }
 }
 

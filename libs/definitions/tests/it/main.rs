@@ -9,5 +9,6 @@ mod plans;
 mod projects;
 mod runs;
 mod schedules;
+mod selection;
 mod validation;
 mod views;
