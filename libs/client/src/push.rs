@@ -43,7 +43,8 @@ pub struct PushBatch {
     pub project: Name,
     /// The push source.
     pub source: Name,
-    /// Names the batch for all time; none: the client makes one. Sending a batch again under its id is safe.
+    /// Names the batch for all time, with at most 256 bytes and no control characters; none: the client makes one. Sending a
+    /// batch again under its id is safe.
     pub batch_id: Option<String>,
     /// Join keys and features by the source's names, a row an event. Of a deletion only its keys count.
     pub columns: Vec<(String, ArrayRef)>,

@@ -9,7 +9,7 @@ use larder_types::{Error, Result, Revision};
 
 use crate::{
     batch::Batch,
-    ingest::{Ingest, IngestError, Ingested, Targets, Written},
+    ingest::{Ingest, IngestError, Ingested, Targets},
     sources::Feeds,
 };
 
@@ -43,10 +43,7 @@ impl PushIngest {
     /// Brings a batch in.
     pub async fn push(&self, request: Request, call: &CallContext) -> Result<Ingested, IngestError> {
         let targets = request.targets;
-        let nothing_done = |error: Error| {
-            let no = |asked: bool| asked.then_some(Written::No);
-            IngestError { error, online: no(targets.online), offline: no(targets.offline) }
-        };
+        let nothing_done = |error: Error| IngestError::before_all(error, targets);
         let feeds =
             self.projects.get(&request.project, request.min_revision, call.patience()).await.map_err(nothing_done)?;
         let feed = feeds.feed(&request.source).map_err(nothing_done)?;

@@ -7,11 +7,15 @@ use std::{collections::HashMap, time::Duration};
 
 use arrow::{
     array::{Array, ArrayRef, BooleanArray, UInt32Array},
-    compute::{cast, take},
+    compute::{cast, nullif, take},
     datatypes::DataType,
 };
 use larder_definitions::{PushSchema, unknown_name};
+use larder_service::config::Span;
 use larder_types::{Error, Result, Timestamp, UniqueClock, ValueType};
+
+/// The most bytes of a batch id: every row in the log has it.
+const MAX_ID_BYTES: usize = 256;
 
 /// A batch as it came.
 #[derive(Debug, Clone)]
@@ -91,9 +95,11 @@ impl Batch {
         clock: &UniqueClock,
     ) -> Result<(Accepted, Vec<Refusal>)> {
         let rows = self.event_times.len();
+        check_id(&self.id)?;
         self.check_lengths(rows, limits)?;
         let deleted = if self.deleted.is_empty() { vec![false; rows] } else { self.deleted };
         let columns = check_columns(schema, self.columns, rows, deleted.iter().all(|deleted| *deleted))?;
+        let columns = without_values_of(&deleted, schema, columns)?;
         let refusals = refuse(schema, &columns, &self.event_times, limits, now);
         let positions = kept(rows, &refusals);
         let created_times = match self.created_times {
@@ -126,6 +132,17 @@ impl Batch {
             Some((field, length)) => Err(wrong_length(field, length, rows)),
         }
     }
+}
+
+fn check_id(id: &str) -> Result<()> {
+    let is_name = (1..=MAX_ID_BYTES).contains(&id.len()) && !id.chars().any(char::is_control);
+    if is_name {
+        return Ok(());
+    }
+    Err(Error::invalid_field(
+        "batch_id",
+        format!("has {} bytes: an id has at most {MAX_ID_BYTES}, and no control characters", id.len()),
+    ))
 }
 
 fn wrong_length(field: &str, length: usize, rows: usize) -> Error {
@@ -161,6 +178,22 @@ fn check_columns(
         None => Ok(columns),
         Some(extra) => Err(unexpected(schema, extra)),
     }
+}
+
+/// Of a deletion only its keys count: nothing else of it is kept.
+fn without_values_of(
+    deleted: &[bool],
+    schema: &PushSchema,
+    mut columns: Vec<(String, ArrayRef)>,
+) -> Result<Vec<(String, ArrayRef)>> {
+    if deleted.contains(&true) {
+        let deleted = BooleanArray::from(deleted.to_vec());
+        for (name, values) in &mut columns[schema.keys.len()..] {
+            let kept = nullif(values, &deleted);
+            *values = kept.map_err(|error| Error::internal(format!("columns.{name}: {error}")))?;
+        }
+    }
+    Ok(columns)
 }
 
 fn missing(name: &str, value_type: ValueType) -> Error {
@@ -214,8 +247,8 @@ fn refuse(
         let event_time = event_times[row];
         (event_time > latest).then(|| {
             format!(
-                "its event time {event_time} is more than {} s beyond the service's clock, {now}",
-                limits.max_ahead.as_secs()
+                "its event time {event_time} is more than {} beyond the service's clock, {now}",
+                Span(limits.max_ahead)
             )
         })
     };

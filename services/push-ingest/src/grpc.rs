@@ -35,9 +35,9 @@ pub struct PushGrpc(pub Arc<PushIngest>);
 impl PushService for PushGrpc {
     async fn push(&self, request: tonic::Request<PushRequest>) -> Result<tonic::Response<PushResponse>, Status> {
         let call = CallContext::of(&request);
-        let (id, request) = read_request(request.into_inner()).map_err(|error| to_status(&error))?;
-        let pushed = self.0.push(request, &call).await;
-        let pushed = pushed.map_err(|error| to_status(&error.into_error()))?;
+        let told = |error: IngestError| to_status(&error.into_error());
+        let (id, request) = read_request(request.into_inner()).map_err(told)?;
+        let pushed = self.0.push(request, &call).await.map_err(told)?;
         Ok(tonic::Response::new(wire_response(id, pushed)))
     }
 
@@ -60,9 +60,9 @@ impl PushService for PushGrpc {
 /// A batch of a stream: whatever is wrong with it is its own answer, and the stream goes on.
 async fn answer(service: &PushIngest, message: PushStreamRequest, call: &CallContext) -> PushStreamResponse {
     let given = message.request.as_ref().map(|request| request.batch_id.clone()).unwrap_or_default();
-    let request = Path::ROOT.required("request", message.request).and_then(read_request);
-    let (batch_id, outcome) = match request {
-        Err(error) => (given, Outcome::Error(wire_error(IngestError { error, online: None, offline: None }))),
+    let request = Path::ROOT.required("request", message.request).map_err(IngestError::of_no_target);
+    let (batch_id, outcome) = match request.and_then(read_request) {
+        Err(error) => (given, Outcome::Error(wire_error(error))),
         Ok((id, request)) => match service.push(request, call).await {
             Ok(ingested) => (id.clone(), Outcome::Response(wire_response(id, ingested))),
             Err(error) => (id, Outcome::Error(wire_error(error))),
@@ -71,16 +71,17 @@ async fn answer(service: &PushIngest, message: PushStreamRequest, call: &CallCon
     PushStreamResponse { batch_id, outcome: Some(outcome) }
 }
 
-fn read_request(message: PushRequest) -> Result<(String, Request)> {
+fn read_request(message: PushRequest) -> Result<(String, Request), IngestError> {
     let PushRequest { project, source, batch_id, columns, event_times, created_times, deleted, target, min_revision } =
         message;
     let at = Path::ROOT;
-    let targets = read_target(target, &at)?;
+    let targets = read_target(target, &at).map_err(IngestError::of_no_target)?;
+    let columns = columns::decode_named(columns, &at.field("columns"));
     let id = if batch_id.is_empty() { Uuid::now_v7().to_string() } else { batch_id };
     let times = |times: Vec<i64>| times.into_iter().map(Timestamp::from_micros).collect();
     let batch = Batch {
         id: id.clone(),
-        columns: columns::decode_named(columns, &at.field("columns"))?,
+        columns: columns.map_err(|error| IngestError::before_all(error, targets))?,
         event_times: times(event_times),
         created_times: times(created_times),
         deleted,

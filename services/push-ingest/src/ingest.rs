@@ -96,7 +96,9 @@ impl Ingest {
         }
         let states = writes.write(&*self.store, accepted.positions.len(), now).await;
         let states = states.map_err(|error| IngestError::online(error, targets))?;
-        let states = if targets.online { states } else { vec![RowState::Written; states.len()] };
+        // Where nothing is to be done online, a row is in every target asked for.
+        let states =
+            if targets.online && !feed.views.is_empty() { states } else { vec![RowState::Written; states.len()] };
         Ok(Ingested { states: spread(rows, &accepted.positions, &states), refusals, revision: catalog.revision })
     }
 
@@ -123,9 +125,15 @@ impl Ingest {
 }
 
 impl IngestError {
-    fn before_all(error: Error, targets: Targets) -> Self {
+    /// Nothing was done.
+    pub fn before_all(error: Error, targets: Targets) -> Self {
         let no = |asked: bool| asked.then_some(Written::No);
         Self { error, online: no(targets.online), offline: no(targets.offline) }
+    }
+
+    /// It is not known where the rows were to go.
+    pub fn of_no_target(error: Error) -> Self {
+        Self { error, online: None, offline: None }
     }
 
     fn online(error: Error, targets: Targets) -> Self {

@@ -130,27 +130,19 @@ pub(crate) fn names(answer: &OnlineAnswer) -> Vec<&str> {
 
 /// A feature's values as text, or its status where it is not PRESENT; such a value is null.
 pub(crate) fn shown(feature: &FeatureValues) -> Vec<String> {
-    let value = |row: usize| match feature.status(row) {
-        Status::Present => {
-            assert!(feature.values.is_valid(row));
-            value_text(&feature.values, row)
-        }
-        status => {
-            assert!(feature.values.is_null(row), "{status} with a value");
-            status.to_string()
-        }
+    let value = |row: usize| {
+        let status = feature.status(row);
+        assert_eq!(feature.values.is_valid(row), status == Status::Present, "{status}");
+        if status == Status::Present { value_text(&feature.values, row) } else { status.to_string() }
     };
     (0..feature.values.len()).map(value).collect()
 }
 
 fn value_text(values: &ArrayRef, row: usize) -> String {
-    match values.data_type() {
-        arrow::datatypes::DataType::Float64 => values.as_primitive::<Float64Type>().value(row).to_string(),
-        arrow::datatypes::DataType::Int32 => values.as_primitive::<Int32Type>().value(row).to_string(),
-        arrow::datatypes::DataType::Int64 => values.as_primitive::<Int64Type>().value(row).to_string(),
-        arrow::datatypes::DataType::Utf8 => values.as_string::<i32>().value(row).to_owned(),
-        other => panic!("{other}"),
-    }
+    let float = values.as_primitive_opt::<Float64Type>().map(|values| values.value(row).to_string());
+    let wide = || values.as_primitive_opt::<Int64Type>().map(|values| values.value(row).to_string());
+    let narrow = || values.as_primitive_opt::<Int32Type>().map(|values| values.value(row).to_string());
+    float.or_else(wide).or_else(narrow).unwrap_or_else(|| values.as_string::<i32>().value(row).to_owned())
 }
 
 /// Every feature, shown.

@@ -1,0 +1,127 @@
+//! A store fails: the error says of each target whether it has the rows, and the batch can be sent again.
+
+use futures::{StreamExt, stream};
+use larder_client::{BatchFailure, PushBatch, RowResult, Target, TargetState, Written};
+use larder_types::{Error, ErrorCode};
+
+use crate::{
+    failing::Fate,
+    sandbox::{Sandbox, assert_results},
+};
+
+/// What an error says of each target.
+fn told(error: &Error) -> Vec<(&str, &str)> {
+    let of_target = error.violations().iter().filter(|violation| violation.field.starts_with("targets."));
+    of_target.map(|violation| (violation.field.as_str(), violation.description.as_str())).collect()
+}
+
+async fn stream_one(sandbox: &Sandbox, batch: PushBatch) -> BatchFailure {
+    let mut outcomes = sandbox.client().push_stream(stream::iter([batch]), 1).await.unwrap();
+    outcomes.next().await.unwrap().unwrap().result.unwrap_err()
+}
+
+fn states(written: &[(Target, Written)]) -> Vec<TargetState> {
+    written.iter().map(|(target, written)| TargetState { target: *target, written: *written }).collect()
+}
+
+/// A batch of `target` fails by the unary call and by the stream, and both say the same of it.
+async fn assert_fails(sandbox: &Sandbox, target: Target, expected: &[(Target, Written)]) {
+    let batch = PushBatch { target, ..sandbox.batch("again", &["a"], &[1]) };
+    let error = sandbox.push(batch.clone()).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Unavailable, "{error}");
+    let words = expected.iter().map(|(target, written)| {
+        let target = if *target == Target::Offline { "targets.offline" } else { "targets.online" };
+        let written = match written {
+            Written::Yes => "written",
+            Written::No => "not written",
+            Written::NotKnown => "not known",
+        };
+        (target, written)
+    });
+    assert_eq!(told(&error), words.collect::<Vec<_>>(), "{error}");
+    let failure = stream_one(sandbox, batch).await;
+    assert_eq!(failure.error.code(), ErrorCode::Unavailable);
+    assert_eq!(failure.targets, states(expected));
+}
+
+#[tokio::test]
+async fn a_failing_online_store_leaves_the_log_written_and_itself_not_known() {
+    for fate in [Fate::Lost, Fate::Unanswered] {
+        let sandbox = Sandbox::start().await;
+        sandbox.store.let_be(fate);
+        let log_has = [(Target::Offline, Written::Yes), (Target::Online, Written::NotKnown)];
+        assert_fails(&sandbox, Target::OnlineAndOffline, &log_has).await;
+        assert_fails(&sandbox, Target::Online, &[(Target::Online, Written::NotKnown)]).await;
+        let batch = sandbox.batch("again", &["a"], &[1]);
+        assert_results(
+            &sandbox.push(PushBatch { target: Target::Offline, ..batch.clone() }).await.unwrap(),
+            &[RowResult::Written],
+        );
+
+        sandbox.store.let_be(Fate::Done);
+        assert_results(&sandbox.push(batch).await.unwrap(), &[RowResult::Written]);
+        let served = sandbox.served(&["a"]).await;
+        assert_eq!(served[0].0, "1");
+        // However often it was sent, it is one row, and the one that is served.
+        assert_eq!(sandbox.logged().await.len(), 4);
+        let kept = sandbox.compacted().await;
+        assert_eq!((kept.len(), kept[0].created_time), (1, served[0].1.unwrap().created_time.as_micros()));
+    }
+}
+
+#[tokio::test]
+async fn a_failing_log_is_not_known_and_the_online_store_not_written() {
+    let sandbox = Sandbox::start().await;
+    // The writer is known to the log; only its segments fail.
+    sandbox.push(sandbox.batch("first", &["z"], &[0])).await.unwrap();
+    sandbox.disk.break_down(true);
+    let nothing = [(Target::Offline, Written::NotKnown), (Target::Online, Written::No)];
+    let batch = sandbox.batch("again", &["a"], &[1]);
+    let error = sandbox.push(batch.clone()).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Unavailable, "{error}");
+    assert_eq!(told(&error), [("targets.offline", "not known"), ("targets.online", "not written")]);
+    assert_eq!(sandbox.served(&["a"]).await[0].0, "NOT_FOUND");
+    // What comes after it waits for it to be settled, and surely is not there.
+    let failure = stream_one(&sandbox, sandbox.batch("next", &["b"], &[2])).await;
+    let [(offline, _), online] = nothing;
+    assert_eq!(failure.targets, states(&[(offline, Written::No), online]));
+    // The online store does not need the log.
+    let online = PushBatch { target: Target::Online, ..sandbox.batch("online", &["c"], &[3]) };
+    assert_results(&sandbox.push(online).await.unwrap(), &[RowResult::Written]);
+
+    sandbox.disk.break_down(false);
+    assert_results(&sandbox.push(batch).await.unwrap(), &[RowResult::Written]);
+    assert_eq!(sandbox.served(&["a"]).await[0].0, "1");
+    let kept: Vec<_> = sandbox.compacted().await.into_iter().map(|row| row.batch).collect();
+    assert_eq!(kept, ["again", "first"]);
+}
+
+#[tokio::test]
+async fn a_log_that_takes_no_more_rows_is_surely_not_written() {
+    let sandbox = Sandbox::start().await;
+    sandbox.log.close().await;
+    let nothing = [(Target::Offline, Written::No), (Target::Online, Written::No)];
+    assert_fails(&sandbox, Target::OnlineAndOffline, &nothing).await;
+    assert_fails(&sandbox, Target::Offline, &nothing[..1]).await;
+    assert_eq!(sandbox.served(&["a"]).await[0].0, "NOT_FOUND");
+    assert_eq!(sandbox.logged().await, []);
+}
+
+#[tokio::test]
+async fn the_same_batch_sent_again_and_again_is_one_row_in_the_log() {
+    let sandbox = Sandbox::start().await;
+    for round in 0..5 {
+        let answer = sandbox.push(sandbox.batch("same", &["a", "b"], &[1, 2])).await.unwrap();
+        assert_results(&answer, &[RowResult::Written; 2]);
+        assert_eq!(answer.batch_id, "same");
+        sandbox.clock.advance(std::time::Duration::from_micros(round));
+    }
+    let kept = sandbox.compacted().await;
+    let identities: Vec<_> = kept.iter().map(|row| (row.batch.as_str(), row.row)).collect();
+    assert_eq!(identities, [("same", 0), ("same", 1)]);
+    for (row, (value, version)) in kept.iter().zip(sandbox.served(&["a", "b"]).await) {
+        assert_eq!(value, row.clicks.unwrap().to_string());
+        assert_eq!(version.unwrap().created_time.as_micros(), row.created_time);
+        assert_eq!(version.unwrap().event_time.as_micros(), row.event_time);
+    }
+}

@@ -1,0 +1,127 @@
+//! The streaming form: an acknowledgement for each batch, in order, and no more on its way than is good.
+
+use futures::{StreamExt, stream};
+use larder_client::{PushBatch, PushClient, RowResult, Target, TargetState, Transport, Written};
+use larder_service::config::ByteSize;
+use larder_types::ErrorCode;
+
+use crate::{
+    failing::Fate,
+    sandbox::{Sandbox, assert_results, name},
+};
+
+/// As many batches of a stream are worked on at the same time.
+const AHEAD: usize = 64;
+
+async fn both_ways(sandbox: &Sandbox) -> [PushClient; 2] {
+    let listener = larder_test_kit::listener().await;
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(sandbox.endpoint.clone().serve(listener, Default::default()));
+    [sandbox.client(), PushClient::new(Transport::connect(&address).unwrap())]
+}
+
+#[tokio::test]
+async fn each_batch_is_acknowledged_and_a_bad_one_does_not_end_the_stream() {
+    let sandbox = Sandbox::start().await;
+    for (way, client) in both_ways(&sandbox).await.into_iter().enumerate() {
+        let id = |number: i64| format!("{way}-{number}");
+        let mut batches: Vec<PushBatch> =
+            (0..30).map(|number| sandbox.batch(&id(number), &[&id(number)], &[number])).collect();
+        batches[3].columns.clear();
+        batches[7].source = name("click");
+        batches[11].event_times[0] = larder_types::Timestamp::MAX;
+        batches[12].target = Target::Online;
+        batches[12].columns.clear();
+        batches[13].batch_id = Some("x".repeat(1_000));
+        let outcomes: Vec<_> = client.push_stream(stream::iter(batches), 8).await.unwrap().collect().await;
+        assert_eq!(outcomes.len(), 30);
+        let (no_log, not_online) = ((Target::Offline, Written::No), (Target::Online, Written::No));
+        for (number, outcome) in (0..).zip(outcomes) {
+            let outcome = outcome.unwrap();
+            let (code, targets) = match number {
+                3 | 13 => (ErrorCode::InvalidArgument, vec![no_log, not_online]),
+                7 => (ErrorCode::NotFound, vec![no_log, not_online]),
+                12 => (ErrorCode::InvalidArgument, vec![not_online]),
+                11 => {
+                    assert_results(&outcome.result.unwrap(), &[RowResult::Refused]);
+                    continue;
+                }
+                _ => {
+                    let answer = outcome.result.unwrap();
+                    assert_eq!((outcome.batch_id, answer.batch_id.clone()), (id(number), id(number)));
+                    assert_results(&answer, &[RowResult::Written]);
+                    continue;
+                }
+            };
+            let failure = outcome.result.unwrap_err();
+            assert_eq!(failure.error.code(), code, "{number}: {}", failure.error);
+            let targets: Vec<_> =
+                targets.into_iter().map(|(target, written)| TargetState { target, written }).collect();
+            assert_eq!(failure.targets, targets, "{number}");
+        }
+        assert_eq!(
+            sandbox.served(&[&id(0), &id(29), &id(3)]).await.iter().map(|(value, _)| &**value).collect::<Vec<_>>(),
+            ["0", "29", "NOT_FOUND"]
+        );
+    }
+    assert_eq!(sandbox.logged().await.len(), 50);
+}
+
+/// A message over the size limit cannot be told from others: it ends the stream, after all that came before it.
+#[tokio::test]
+async fn a_message_over_the_size_limit_ends_the_stream_after_those_before_it() {
+    let sandbox = Sandbox::with(|config| config.server.max_request_bytes = ByteSize(1_024)).await;
+    for (way, client) in both_ways(&sandbox).await.into_iter().enumerate() {
+        let good = (0..20).map(|number| sandbox.batch(&format!("{way}-{number}"), &["a"], &[number]));
+        let great = sandbox.batch("great", &["a"; 200], &[0; 200]);
+        let last = sandbox.batch("last", &["a"], &[0]);
+        let batches: Vec<_> = good.chain([great, last]).collect();
+        let outcomes: Vec<_> = client.push_stream(stream::iter(batches), 50).await.unwrap().collect().await;
+        assert_eq!(outcomes.len(), 21);
+        for outcome in &outcomes[..20] {
+            assert!(outcome.as_ref().unwrap().result.is_ok());
+        }
+        let error = outcomes[20].as_ref().unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InvalidArgument, "{error}");
+        assert!(error.message().contains("server.max_request_bytes"), "{error}");
+    }
+    assert!(sandbox.logged().await.iter().all(|row| row.batch != "last"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_works_on_so_many_batches_at_once_and_no_more() {
+    let sandbox = Sandbox::start().await;
+    for (way, client) in both_ways(&sandbox).await.into_iter().enumerate() {
+        sandbox.store.let_be(Fate::Held);
+        let batches: Vec<_> = (0..200)
+            .map(|number| PushBatch {
+                target: Target::Online,
+                ..sandbox.batch(&format!("{way}-{number}"), &[&format!("{way}-{number}")], &[number])
+            })
+            .collect();
+        let outcomes = client.push_stream(stream::iter(batches), 1_000).await.unwrap();
+        let outcomes = tokio::spawn(outcomes.collect::<Vec<_>>());
+        sandbox.store.arrived(u32::try_from(AHEAD).unwrap()).await;
+        sandbox.store.let_be(Fate::Done);
+        let outcomes = outcomes.await.unwrap();
+        let ids: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().unwrap().batch_id.clone()).collect();
+        assert_eq!(ids, (0..200).map(|number| format!("{way}-{number}")).collect::<Vec<_>>());
+        sandbox.store.arrived(u32::try_from(200 - AHEAD).unwrap()).await;
+    }
+    assert_eq!(sandbox.store.most_at_once(), AHEAD);
+}
+
+/// The client takes no more from its source than may be unacknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_sends_no_more_than_may_be_unacknowledged() {
+    let sandbox = Sandbox::start().await;
+    sandbox.store.let_be(Fate::Held);
+    let batches: Vec<_> = (0..20).map(|number| sandbox.batch(&number.to_string(), &["a"], &[number])).collect();
+    let outcomes = sandbox.client().push_stream(stream::iter(batches), 3).await.unwrap();
+    let outcomes = tokio::spawn(outcomes.collect::<Vec<_>>());
+    sandbox.store.arrived(3).await;
+    sandbox.store.let_be(Fate::Done);
+    assert_eq!(outcomes.await.unwrap().len(), 20);
+    assert_eq!(sandbox.store.most_at_once(), 3);
+    assert_eq!(sandbox.served(&["a"]).await[0].0, "19", "the last of a stream is the newest");
+}
