@@ -9,7 +9,7 @@ use larder_contracts::{
     status::from_status,
 };
 use larder_definitions::Catalog;
-use larder_types::{Error, Name, Result, Revision};
+use larder_types::{Error, ErrorCode, Name, Result, Revision};
 use tokio::{sync::watch, time::Instant};
 use tonic::Streaming;
 
@@ -28,10 +28,36 @@ pub struct CatalogFollower {
     state: Option<StateFile>,
     catalog: watch::Sender<Option<Arc<Catalog>>>,
     contact: watch::Sender<Contact>,
-    /// Streams that ended before they brought a catalog, since the last that did.
+    /// Streams that ended, since what was here was the newest.
     failures: u32,
     /// Whether the next stream is to bring the whole.
     ask_whole: bool,
+    /// When the registry said of itself that it was going, since then.
+    left_at: Option<Instant>,
+    /// Whether it was said that something is wrong, since then.
+    has_warned: bool,
+}
+
+/// Why a stream ended.
+enum Ended {
+    /// The registry said that it stops, or is not there for now: it will be back, or another is there.
+    Orderly(Error),
+    /// Anything else.
+    Broken(Error),
+}
+
+impl Ended {
+    /// What a registry says itself has no cause; of a status that the transport made, that status is the cause.
+    fn by(error: Error) -> Self {
+        let is_said = error.code() == ErrorCode::Unavailable && std::error::Error::source(&error).is_none();
+        if is_said { Self::Orderly(error) } else { Self::Broken(error) }
+    }
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        Self::Broken(error)
+    }
 }
 
 impl CatalogFollower {
@@ -47,46 +73,78 @@ impl CatalogFollower {
         let client = RegistryServiceClient::new(transport).max_decoding_message_size(MESSAGE_LIMIT);
         // A kept catalog is to serve from, not to build upon: the release that wrote it may have left out what this one
         // understands. So the first stream always brings the whole.
-        let follower = Self { client, project, options, state, catalog, contact, failures: 0, ask_whole: true };
+        let follower = Self {
+            client,
+            project,
+            options,
+            state,
+            catalog,
+            contact,
+            failures: 0,
+            ask_whole: true,
+            left_at: None,
+            has_warned: false,
+        };
         (follower, catalogs, contacts)
     }
 
     /// Follows until it is dropped.
     pub async fn run(mut self) {
         loop {
-            let error = match self.follow().await {
+            let ended = match self.follow().await {
                 Ok(never) => match never {},
-                Err(error) => error,
+                Err(ended) => ended,
             };
             self.failures += 1;
-            let project = &self.project;
-            if self.failures == 1 {
-                tracing::warn!(%project, %error, "the stream of catalogs ended; it is opened anew");
-            } else {
-                tracing::debug!(%project, %error, failures = self.failures, "the stream of catalogs ended again");
-            }
+            let error = self.tell(ended);
             self.contact.send_modify(|contact| contact.problem = Some(error.to_string().into()));
             tokio::time::sleep(pause(self.failures)).await;
         }
     }
 
+    /// Says that a stream ended. A registry that stops in order is no reason for a warning, nor is it that nobody answers
+    /// in its place, until it has been away for as long as a silent stream is waited for.
+    fn tell(&mut self, ended: Ended) -> Error {
+        let (project, failures) = (&self.project, self.failures);
+        let is_expected = self.left_at.is_some_and(|at| at.elapsed() < self.options.silence());
+        match ended {
+            Ended::Orderly(error) if self.left_at.is_none() => {
+                self.left_at = Some(Instant::now());
+                tracing::info!(%project, %error, "the registry ended the stream of catalogs; it is opened anew");
+                error
+            }
+            Ended::Orderly(error) | Ended::Broken(error) => {
+                if is_expected || self.has_warned {
+                    tracing::debug!(%project, %error, failures, "the stream of catalogs ended again");
+                } else {
+                    self.has_warned = true;
+                    tracing::warn!(%project, %error, failures, "the stream of catalogs ended; it is opened anew");
+                }
+                error
+            }
+        }
+    }
+
     /// One stream, to its end.
-    async fn follow(&mut self) -> Result<std::convert::Infallible> {
-        let mut stream = self.open().await?;
+    async fn follow(&mut self) -> Result<std::convert::Infallible, Ended> {
+        let mut stream = self.open().await.map_err(Ended::by)?;
         let mut reader = Reader { assembler: None, strayed: 0 };
         loop {
             let next = tokio::time::timeout(self.options.silence(), stream.next()).await;
             let message = next.map_err(|_| Error::unavailable("the registry was silent for three heartbeats"))?;
             let message = message.ok_or_else(|| Error::unavailable("the registry ended the stream"))?;
-            let api::WatchCatalogResponse { event } = message.map_err(from_status)?;
+            let message = message.map_err(|status| Ended::by(from_status(status)))?;
+            let api::WatchCatalogResponse { event } = message;
             self.contact.send_modify(|contact| contact.heard_at = Some(Instant::now()));
             let here = self.here();
             match reader.take(event, here.as_ref())? {
                 Step::Go => {}
+                Step::Current => self.settle(),
                 Step::Publish(catalog) => self.publish(Arc::new(*catalog)).await,
                 Step::AskWhole => {
                     self.ask_whole = true;
-                    return Err(Error::unavailable("the registry is at a lower revision than the one that is here"));
+                    let why = "the registry is at a lower revision than the one that is here";
+                    return Err(Error::unavailable(why).into());
                 }
             }
         }
@@ -101,14 +159,21 @@ impl CatalogFollower {
         streaming(self.options.silence(), async move { client.watch_catalog(message).await }).await
     }
 
+    /// What is here is what the registry has.
+    fn settle(&mut self) {
+        self.failures = 0;
+        self.left_at = None;
+        self.has_warned = false;
+        self.contact.send_modify(|contact| contact.problem = None);
+    }
+
     fn here(&self) -> Option<Arc<Catalog>> {
         self.catalog.borrow().clone()
     }
 
     async fn publish(&mut self, catalog: Arc<Catalog>) {
-        self.failures = 0;
         self.ask_whole = false;
-        self.contact.send_modify(|contact| contact.problem = None);
+        self.settle();
         tracing::info!(project = %self.project, revision = %catalog.revision, "new catalog");
         for (name, why) in &catalog.not_understood {
             tracing::warn!(project = %self.project, %name, %why, "left out of the catalog");
@@ -127,6 +192,7 @@ impl CatalogFollower {
 /// What is to be done with a message.
 enum Step {
     Go,
+    Current,
     Publish(Box<Catalog>),
     AskWhole,
 }
@@ -190,7 +256,7 @@ impl Reader {
         let here = here.map(|here| here.revision);
         if here == Some(revision) || self.assembler.is_some() {
             self.strayed = 0;
-            return Ok(Step::Go);
+            return Ok(if self.assembler.is_some() { Step::Go } else { Step::Current });
         }
         self.strayed += 1;
         match here {

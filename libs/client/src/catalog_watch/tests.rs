@@ -14,9 +14,10 @@ use larder_contracts::{
         registry_service_server::{RegistryService, RegistryServiceServer},
         watch_catalog_response::Event,
     },
+    status::to_status,
 };
 use larder_definitions::{Catalog, Entity, JoinKey, Metadata, ObjectId, ObjectKind};
-use larder_types::{ErrorCode, KeyType, Name, ProjectNumber, Revision, Timestamp};
+use larder_types::{Error, ErrorCode, KeyType, Name, ProjectNumber, Revision, Timestamp};
 use tokio::task::JoinHandle;
 use tonic::{Request, Response, Status};
 
@@ -27,10 +28,11 @@ const HEARTBEAT: Duration = Duration::from_millis(40);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a stream does, after it said what it has to say.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Then {
     End,
     Fall,
+    Stop,
     BeSilent,
     Beat(u64),
 }
@@ -104,6 +106,7 @@ impl RegistryService for Registry {
         Ok(Response::new(match then {
             Then::End => said.boxed(),
             Then::Fall => said.chain(futures::stream::iter([Err(Status::internal("fell over"))])).boxed(),
+            Then::Stop => said.chain(futures::stream::iter([Err(stopping())])).boxed(),
             Then::BeSilent => said.chain(futures::stream::pending()).boxed(),
             Then::Beat(revision) => {
                 let beats = futures::stream::unfold((), move |()| async move {
@@ -127,6 +130,11 @@ impl RegistryService for Registry {
         search(SearchRequest) -> SearchResponse;
         get_lineage(GetLineageRequest) -> GetLineageResponse;
     }
+}
+
+/// What a registry says that stops in order.
+fn stopping() -> Status {
+    to_status(&Error::unavailable("the service is stopping"))
 }
 
 fn answer(event: Event) -> Result<WatchCatalogResponse, Status> {
@@ -334,4 +342,70 @@ fn damaged_files_count_as_nothing() {
 fn pieces_travel_as_they_are() {
     let pieces: Vec<CatalogPiece> = whole(&catalog(3));
     assert!(pieces.iter().all(|piece| piece.since == 0) && pieces.last().unwrap().last);
+}
+
+/// The lines of log that a thread writes.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn of_level(&self, level: &str) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains(level)).map(str::to_owned).collect()
+    }
+}
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Follows what `scripts` say until as many streams were opened; gives what was logged.
+async fn logged(scripts: Vec<Script>, streams: usize) -> Lines {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let registry = Registry::playing(scripts);
+    let (watch, task) = registry.watch(CatalogWatchOptions { heartbeat: PATIENCE, state_folder: None });
+    opened(&registry, streams).await;
+    drop(watch);
+    task.abort();
+    lines
+}
+
+#[tokio::test]
+async fn a_registry_that_stops_in_order_is_no_warning() {
+    // It stops, is away, and is back; then the same again, with nothing new in between but that it is there.
+    let there = || (vec![Event::Heartbeat(api::Heartbeat { revision: 2 })], Then::Stop);
+    let scripts = vec![
+        (whole_of(2), Then::Stop),
+        (Vec::new(), Then::Stop),
+        (Vec::new(), Then::End),
+        (changes(2, 3), Then::Stop),
+        (whole_of(2), Then::Stop),
+        there(),
+        there(),
+        (whole_of(2), Then::BeSilent),
+    ];
+    let lines = logged(scripts, 8).await;
+    assert_eq!(lines.of_level("WARN"), [""; 0]);
+    assert!(lines.of_level("INFO").iter().any(|line| line.contains("the service is stopping")));
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_is_one_warning_until_all_is_well_again() {
+    for then in [Then::End, Then::Fall] {
+        let broken = || (Vec::new(), then);
+        let scripts =
+            vec![(whole_of(2), then), broken(), broken(), (whole_of(2), then), broken(), (whole_of(2), Then::BeSilent)];
+        let warnings = logged(scripts, 6).await.of_level("WARN");
+        assert_eq!(warnings.len(), 2, "{then:?}: {warnings:?}");
+    }
 }

@@ -4,5 +4,6 @@
 
 mod calls;
 mod fake;
+mod projects;
 mod push;
 mod training;
