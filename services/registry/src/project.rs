@@ -13,6 +13,8 @@ use larder_registry_store::{Appended, Log, RegistryStore};
 use larder_types::{Error, Name, ProjectNumber, Result, Revision};
 use tokio::sync::{Mutex, watch};
 
+use crate::projects::{of_entry, of_snapshot};
+
 /// After so many revisions their fold is kept, so that a start need not read them.
 const SNAPSHOT_EVERY: u64 = 100;
 
@@ -50,11 +52,11 @@ impl Project {
     pub async fn open(store: Arc<dyn RegistryStore>, name: Name, number: ProjectNumber) -> Result<Self> {
         let log = Log::Revisions(number);
         let state = match store.latest_snapshot(log).await? {
-            Some((_, bytes)) => ProjectState::decode(&bytes)?,
+            Some((number, bytes)) => ProjectState::decode(&bytes).map_err(of_snapshot(log, number))?,
             None => ProjectState::empty(name, number),
         };
         let entries = store.read_after(log, state.revision.0).await?;
-        let state = fold(state, &entries)?;
+        let state = fold(log, state, &entries)?;
         let catalog = Arc::new(Catalog::build(&state)?);
         let newest = watch::Sender::new(Arc::new(Snapshot { state, catalog }));
         Ok(Self { number, store, adding: Mutex::new(false), newest })
@@ -112,15 +114,17 @@ impl Project {
         }
         let mut state = ProjectState::empty(current.state.project.clone(), self.number);
         for number in 1..=revision.0 {
-            state = state.next(&self.record(Revision(number)).await?)?;
+            let record = self.record(Revision(number)).await?;
+            state = state.next(&record).map_err(of_entry(Log::Revisions(self.number), number))?;
         }
         Ok(state)
     }
 
     /// The record of a revision; NOT_FOUND if there is none.
     pub async fn record(&self, revision: Revision) -> Result<RevisionRecord> {
-        match self.store.read(Log::Revisions(self.number), revision.0).await? {
-            Some(bytes) => RevisionRecord::decode(&bytes),
+        let log = Log::Revisions(self.number);
+        match self.store.read(log, revision.0).await? {
+            Some(bytes) => RevisionRecord::decode(&bytes).map_err(of_entry(log, revision.0)),
             None => Err(self.no_revision(revision, self.current().state.revision)),
         }
     }
@@ -163,11 +167,12 @@ impl Project {
     /// Takes in the revisions that others added.
     async fn catch_up(&self) -> Result<()> {
         let current = self.current();
-        let entries = self.store.read_after(Log::Revisions(self.number), current.state.revision.0).await?;
+        let log = Log::Revisions(self.number);
+        let entries = self.store.read_after(log, current.state.revision.0).await?;
         if entries.is_empty() {
             return Ok(());
         }
-        let state = fold(current.state.clone(), &entries)?;
+        let state = fold(log, current.state.clone(), &entries)?;
         let catalog = Catalog::build_from(&state, Some(&current.catalog))?;
         self.publish(state, catalog);
         Ok(())
@@ -194,13 +199,11 @@ impl Project {
     }
 }
 
-/// The state after those entries that it does not have yet.
-fn fold(mut state: ProjectState, entries: &[Bytes]) -> Result<ProjectState> {
-    for entry in entries {
-        let record = RevisionRecord::decode(entry)?;
-        if record.number > state.revision {
-            state = state.next(&record)?;
-        }
+/// The state after the entries that follow it.
+fn fold(log: Log, mut state: ProjectState, entries: &[Bytes]) -> Result<ProjectState> {
+    for (number, entry) in (state.revision.0 + 1..).zip(entries) {
+        let record = RevisionRecord::decode(entry).map_err(of_entry(log, number))?;
+        state = state.next(&record).map_err(of_entry(log, number))?;
     }
     Ok(state)
 }

@@ -22,6 +22,12 @@ struct ProjectEntry {
     name: Name,
 }
 
+/// What an entry of any format begins with.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// What is kept of a project.
 pub struct Kept {
     /// Its number.
@@ -87,7 +93,7 @@ impl Projects {
     }
 
     async fn take_in(&self, newest: &mut u64, entry: &[u8]) -> Result<()> {
-        let name = decode(entry)?.name;
+        let name = decode(entry).map_err(of_entry(Log::Projects, *newest + 1))?.name;
         let number = u32::try_from(*newest + 1).map(ProjectNumber);
         let number = number.map_err(|_| Error::resource_exhausted("all project numbers are given"))?;
         let definitions = Project::open(Arc::clone(&self.store), name.clone(), number).await?;
@@ -105,13 +111,22 @@ fn encode(entry: &ProjectEntry) -> Result<Bytes> {
 }
 
 fn decode(bytes: &[u8]) -> Result<ProjectEntry> {
-    let entry: ProjectEntry = serde_json::from_slice(bytes)
-        .map_err(|error| Error::data_loss(format!("registry store: an entry of the list of projects: {error}")))?;
-    if entry.format > FORMAT {
+    let wrong = |error| Error::data_loss(format!("this is no project ({error})")).with_source(error);
+    let Format { format } = serde_json::from_slice(bytes).map_err(wrong)?;
+    if format > FORMAT {
         return Err(Error::unimplemented(format!(
-            "project {} was written in format {} by a newer release; this one reads up to {FORMAT}",
-            entry.name, entry.format
+            "it was written in format {format} by a newer release; this one reads up to {FORMAT}"
         )));
     }
-    Ok(entry)
+    serde_json::from_slice(bytes).map_err(wrong)
+}
+
+/// Says which entry of the registry's store an error is about.
+pub(crate) fn of_entry(log: Log, number: u64) -> impl FnOnce(Error) -> Error {
+    move |error| error.context(format!("registry store: entry {number} of {log}"))
+}
+
+/// The same of a snapshot.
+pub(crate) fn of_snapshot(log: Log, number: u64) -> impl FnOnce(Error) -> Error {
+    move |error| error.context(format!("registry store: snapshot {number} of {log}"))
 }

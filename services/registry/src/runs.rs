@@ -15,6 +15,8 @@ use larder_types::{Clock, Error, LeaseNumber, ProjectNumber, Result, RowSetNumbe
 use parking_lot::{Mutex as SyncMutex, RwLock};
 use tokio::sync::{Mutex, watch};
 
+use crate::projects::{of_entry, of_snapshot};
+
 /// After so many events their fold is kept, so that a start need not read them.
 const SNAPSHOT_EVERY: u64 = 500;
 
@@ -51,13 +53,15 @@ struct InMemory {
 impl Runs {
     /// Reads the runs from the store.
     pub async fn open(store: Arc<dyn RegistryStore>, clock: Arc<dyn Clock>, number: ProjectNumber) -> Result<Self> {
-        let (mut newest, mut state) = match store.latest_snapshot(Log::Runs(number)).await? {
-            Some((newest, bytes)) => (newest, RunsState::decode(&bytes)?),
+        let log = Log::Runs(number);
+        let (mut newest, mut state) = match store.latest_snapshot(log).await? {
+            Some((newest, bytes)) => (newest, RunsState::decode(&bytes).map_err(of_snapshot(log, newest))?),
             None => (0, RunsState::default()),
         };
-        for entry in store.read_after(Log::Runs(number), newest).await? {
-            state.apply(&RunEvent::decode(&entry)?)?;
+        for entry in store.read_after(log, newest).await? {
             newest += 1;
+            let event = RunEvent::decode(&entry).map_err(of_entry(log, newest))?;
+            state.apply(&event).map_err(|error| does_not_follow(error, log, newest))?;
         }
         let grace_until = clock.now().plus(LEASE_TERM);
         Ok(Self {
@@ -109,7 +113,8 @@ impl Runs {
         Ok((number, run))
     }
 
-    /// Keeps the run for its holder; says whether somebody wants it stopped. CONFLICT where the lease is not the newest.
+    /// Keeps the run for its holder; says whether somebody wants it stopped. CONFLICT where the lease is not the newest,
+    /// FAILED_PRECONDITION where the run has ended.
     pub fn renew_lease(&self, id: &str, lease: LeaseNumber) -> Result<bool> {
         self.touch(id, lease, None)
     }
@@ -120,17 +125,24 @@ impl Runs {
     }
 
     fn touch(&self, id: &str, lease: LeaseNumber, progress: Option<Progress>) -> Result<bool> {
-        let run = self.folded.read().run(id)?.clone();
+        let folded = self.folded.read();
+        let run = folded.run(id)?;
         run.check_lease(lease)?;
+        if run.state.is_final() {
+            let state = run.state.as_str();
+            return Err(Error::failed_precondition(format!("run {id} is {state}: its lease is over")));
+        }
         let expires_at = self.clock.now().plus(LEASE_TERM);
+        // With the runs held as they are, so that none is remembered after its end.
         let mut memory = self.memory.lock();
         let known = memory.get(id).and_then(|known| known.progress);
         memory.insert(id.to_owned(), InMemory { lease, expires_at, progress: progress.or(known) });
-        drop(memory);
+        let is_unwanted = run.cancel_requested;
+        drop((memory, folded));
         if progress.is_some() {
             self.changes.send_modify(|changes| *changes += 1);
         }
-        Ok(run.cancel_requested)
+        Ok(is_unwanted)
     }
 
     /// Fixes what there is to do; a run that has a plan keeps it.
@@ -147,7 +159,12 @@ impl Runs {
 
     /// A part's rows are in the store.
     pub async fn complete_part(&self, id: &str, lease: LeaseNumber, part: usize, progress: Progress) -> Result<Run> {
-        self.record(id, RunEventKind::PartDone { lease, part, progress }).await
+        let run = self.record(id, RunEventKind::PartDone { lease, part, progress }).await?;
+        if let Some(known) = self.memory.lock().get_mut(id) {
+            // What was reported before is older than what the event says.
+            known.progress = None;
+        }
+        Ok(run)
     }
 
     /// Ends the run; a success moves its watermarks.
@@ -255,8 +272,10 @@ impl Runs {
         if !events.may_be_more {
             return Ok(());
         }
-        for entry in self.store.read_after(Log::Runs(self.number), events.newest).await? {
-            self.take_in(events, &RunEvent::decode(&entry)?)?;
+        let log = Log::Runs(self.number);
+        for entry in self.store.read_after(log, events.newest).await? {
+            let event = RunEvent::decode(&entry).map_err(of_entry(log, events.newest + 1))?;
+            self.take_in(events, &event).map_err(|error| does_not_follow(error, log, events.newest + 1))?;
         }
         events.may_be_more = false;
         Ok(())
@@ -285,4 +304,9 @@ impl Runs {
             tracing::warn!(project = %self.number, newest, %error, "the snapshot of the runs was not kept");
         }
     }
+}
+
+/// An event that was kept could follow when it was: that it cannot now is damage, whatever the fold calls it.
+fn does_not_follow(error: Error, log: Log, number: u64) -> Error {
+    of_entry(log, number)(Error::data_loss(error.message()).with_source(error))
 }

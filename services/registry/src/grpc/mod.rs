@@ -29,13 +29,17 @@ async fn answer<M, R>(
 fn page<T>(items: Vec<T>, size: u32, token: &str) -> Result<(Vec<T>, String)> {
     let start: usize = match token {
         "" => 0,
-        token => token.parse().map_err(|_| Error::invalid_field("page_token", "is not one of an answer before"))?,
+        token => token.parse().map_err(|_| unknown_token())?,
     };
     let size = if size == 0 { PAGE } else { PAGE.min(size as usize) };
     let total = items.len();
     let items: Vec<T> = items.into_iter().skip(start).take(size).collect();
     let end = start + items.len();
     Ok((items, if end < total { end.to_string() } else { String::new() }))
+}
+
+fn unknown_token() -> Error {
+    Error::invalid_field("page_token", "is not one of an answer before")
 }
 
 fn allow(call: &CallContext, action: Action, project: &str) -> Result<()> {

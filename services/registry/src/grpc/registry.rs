@@ -1,6 +1,6 @@
 //! `larder.registry.v1.RegistryService`.
 
-use std::{pin::Pin, sync::Arc};
+use std::{ops::RangeInclusive, pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt, stream};
 use larder_contracts::{
@@ -19,7 +19,7 @@ use larder_service::{authorize::Action, call::CallContext};
 use larder_types::{Name, ProjectNumber, Result, Revision};
 use tonic::{Request, Response, Status};
 
-use super::{allow, answer, page};
+use super::{allow, answer, page, unknown_token};
 use crate::{
     explore,
     project::Made,
@@ -280,15 +280,25 @@ impl RegistryGrpc {
         let api::ListRevisionsRequest { project, page_size, page_token } = message;
         let kept = self.readable(call, &project)?;
         let newest = kept.definitions.current().state.revision.0;
-        let size = if page_size == 0 { REVISIONS_PAGE } else { REVISIONS_PAGE.min(page_size) };
-        let numbers: Vec<u64> = (1..=newest).rev().collect();
-        let (numbers, next_page_token) = page(numbers, size, &page_token)?;
-        let mut revisions = Vec::with_capacity(numbers.len());
-        for number in numbers {
+        let numbers = revisions_page(newest, page_size, &page_token)?;
+        let next_page_token = if *numbers.start() > 1 { (numbers.start() - 1).to_string() } else { String::new() };
+        let mut revisions = Vec::new();
+        for number in numbers.rev() {
             revisions.push(info(kept.definitions.record(Revision(number)).await?).to_wire());
         }
         Ok(api::ListRevisionsResponse { revisions, next_page_token })
     }
+}
+
+/// The revisions of one page. The token is the newest of them, so that none is listed twice when others are made meanwhile.
+fn revisions_page(newest: u64, size: u32, token: &str) -> Result<RangeInclusive<u64>> {
+    let last = match token {
+        "" => newest,
+        token => token.parse().map_err(|_| unknown_token())?,
+    };
+    let last = last.min(newest);
+    let size = if size == 0 { REVISIONS_PAGE } else { REVISIONS_PAGE.min(size) };
+    Ok((last + 1).saturating_sub(size.into()).max(1)..=last)
 }
 
 fn whole_change(state: &ProjectState, request: ChangeRequest) -> ChangeSet {
