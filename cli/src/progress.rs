@@ -41,7 +41,7 @@ impl RunBar {
         // Before the parts are known there is one: a bar without any would look full.
         self.0.set_length(progress.parts.max(1));
         self.0.set_position(progress.parts_done);
-        self.0.set_message(format!("{} rows read, {} written", progress.read, progress.written));
+        self.0.set_message(format!("{} read, {} written", counted(progress.read, "row"), grouped(progress.written)));
     }
 
     /// Takes it away.
@@ -64,6 +64,12 @@ fn bar(size: u64, template: &str) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+/// So many of something, for people: `1 row`, `412,000 rows`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", grouped(number))
 }
 
 /// Rows in a second, for people: `412,000`.
@@ -99,6 +105,7 @@ mod tests {
     fn numbers_are_grouped_by_three() {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
+            assert_eq!(counted(number, "row"), format!("{text} rows"));
         }
         assert_eq!(rate(1_000, 0.5), "2,000");
         assert_eq!(rate(1_000, 0.0), "0");

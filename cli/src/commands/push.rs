@@ -152,7 +152,7 @@ async fn push_file(context: &Context, maker: Maker, file: &Path, size: usize, pu
                 failure.get_or_insert(unfinished(Err(of_batch(first, failed)), pushed, &id));
             }
         }
-        bar.set_message(format!("{} rows pushed", progress::grouped(pushed.rows)));
+        bar.set_message(format!("{} pushed", progress::counted(pushed.rows, "event")));
     }
     drop(outcomes);
     bar.finish_and_clear();

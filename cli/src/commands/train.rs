@@ -134,7 +134,7 @@ async fn build_by_stream(context: &Context, set: &TrainingSet, spine: &Path, out
                 result.write(&batch)?;
                 rows += batch.num_rows() as u64;
                 bar.set_position(rows);
-                bar.set_message(format!("{} rows", progress::grouped(rows)));
+                bar.set_message(progress::counted(rows, "row"));
             }
             TrainingSetEvent::Finished(run) => {
                 bar.finish_and_clear();

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     console::Report,
-    progress::{grouped, rate},
+    progress::{counted, grouped, rate},
 };
 
 /// Counts of rows, and every refusal.
@@ -61,9 +61,8 @@ impl Report for Pushed {
     }
 
     fn text(&self, paint: Paint) -> String {
-        let events = if self.rows == 1 { "event" } else { "events" };
-        let (rows, rate) = (grouped(self.rows), rate(self.rows, self.seconds));
-        let mut text = format!("{rows} {events} pushed to {}, {rate} a second", self.source);
+        let (events, rate) = (counted(self.rows, "event"), rate(self.rows, self.seconds));
+        let mut text = format!("{events} pushed to {}, {rate} a second", self.source);
         let counts = [
             (self.written, "written"),
             (self.older, "older than what is there"),
@@ -109,6 +108,8 @@ mod tests {
             ROW  REFUSED BECAUSE
               4  customer_id is null"#]]
         .assert_eq(&pushed.text(Paint::Plain));
+        pushed.rows = 1;
+        assert!(pushed.text(Paint::Plain).starts_with("1 event pushed to events"));
         assert_eq!(pushed.json()["refusals"], json!([{ "row": 4, "reason": "customer_id is null" }]));
     }
 }

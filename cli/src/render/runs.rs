@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     console::Report,
-    progress::{grouped, rate},
+    progress::{counted, grouped, rate},
 };
 
 /// Runs as a list, newest first.
@@ -121,7 +121,7 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
         ("worker", run.lease.as_ref().map(|(number, holder)| format!("{holder}, lease {number}")).unwrap_or_default()),
         (
             "spine",
-            spine.map(|spine| format!("{} rows, sha256 {}", grouped(spine.rows), spine.sha256)).unwrap_or_default(),
+            spine.map(|spine| format!("{}, sha256 {}", counted(spine.rows, "row"), spine.sha256)).unwrap_or_default(),
         ),
         ("result", run.result.clone().unwrap_or_default()),
     ]
@@ -139,9 +139,9 @@ fn parts_table(run: &Run, paint: Paint) -> String {
 
 fn part_text(part: &PartKind) -> String {
     match part {
-        PartKind::File(file) => format!("{} ({} bytes)", file.path, grouped(file.size)),
+        PartKind::File(file) => format!("{} ({})", file.path, counted(file.size, "byte")),
         PartKind::TimeRange { start, end } => format!("from {start} to {end}"),
-        PartKind::Log { to, .. } => format!("the push log up to {} segments", grouped(to.values().sum())),
+        PartKind::Log { to, .. } => format!("the push log up to {}", counted(to.values().sum(), "segment")),
     }
 }
 

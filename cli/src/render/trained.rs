@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Paint, runs};
 use crate::{
     console::Report,
-    progress::{grouped, rate},
+    progress::{counted, rate},
 };
 
 /// Where it lies, and how fast it was built.
@@ -30,6 +30,6 @@ impl Report for Trained {
     fn text(&self, _paint: Paint) -> String {
         let Self { run, out, rows, seconds, .. } = self;
         let rate = rate(*rows, *seconds);
-        format!("{} rows in {out}: {seconds:.1} s, {rate} rows a second (run {})", grouped(*rows), run.id)
+        format!("{} in {out}: {seconds:.1} s, {rate} rows a second (run {})", counted(*rows, "row"), run.id)
     }
 }
