@@ -1,4 +1,4 @@
-//! Push sources: one event has one set of columns, whatever views it feeds.
+//! Push sources: one event has one set of columns, whatever views it feeds, and they can be pushed.
 
 use std::collections::BTreeMap;
 
@@ -26,6 +26,7 @@ impl<'a> Checker<'a> {
                 continue;
             }
             for (column, this) in self.uses(view) {
+                self.check_event_column(source, column, &this);
                 match columns.get(&(source, column)) {
                     Some(other) => self.compare(source, column, &this, other),
                     None => drop(columns.insert((source, column), this)),
@@ -50,6 +51,22 @@ impl<'a> Checker<'a> {
             (feature.source_column(), Use { value_type, is_key: false, view: &view.name, feature: Some(&feature.name) })
         });
         keys.chain(features).collect()
+    }
+
+    /// The push log names its columns after those of events, and keeps some names for itself.
+    fn check_event_column(&mut self, source: &Name, column: &str, this: &Use<'_>) {
+        let Some(feature) = this.feature else { return };
+        let is_name = Name::new(column).is_ok() && !column.starts_with("__");
+        if !is_name && !column.is_empty() {
+            let path = format!("{}.features.{feature}", path(ObjectKind::FeatureView, this.view));
+            self.problem(
+                path,
+                format!(
+                    "column `{column}` of push source `{source}` cannot be pushed: an event's column is a letter or underscore, \
+                     then letters, digits and underscores, and does not start with two underscores"
+                ),
+            );
+        }
     }
 
     fn compare(&mut self, source: &Name, column: &str, this: &Use<'_>, other: &Use<'_>) {

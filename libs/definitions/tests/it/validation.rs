@@ -298,12 +298,19 @@ feature_views:
     source: pushed
     push_source: pushed
     features: [{ name: z, type: int64 }]
+  - name: cannot_be_pushed
+    source: pushed
+    features:
+      - { name: spaced, column: last page, type: string }
+      - { name: kept, column: __event_time, type: timestamp }
 ",
         expect![[r#"
             larder.yaml:27:9: column `balance` of push source `pushed` is int64 here and float64 in view `live`: views of one push source agree on its columns' types
             larder.yaml:28:9: column `n` of push source `pushed` is int32 here and int64 in view `live`: views of one push source agree on its columns' types
             larder.yaml:29:9: column `customer_id` of push source `pushed` is a feature here and a join key of view `live`: an event's column is one or the other
             larder.yaml:31:13: `pushed` is a push source: `push_source` stands beside a batch source; a view that is only pushed names its push source under `source`
+            larder.yaml:37:9: column `last page` of push source `pushed` cannot be pushed: an event's column is a letter or underscore, then letters, digits and underscores, and does not start with two underscores
+            larder.yaml:38:9: column `__event_time` of push source `pushed` cannot be pushed: an event's column is a letter or underscore, then letters, digits and underscores, and does not start with two underscores
         "#]],
     );
 }
