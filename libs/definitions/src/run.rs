@@ -188,6 +188,13 @@ pub struct FileVersion {
     pub etag: Option<String>,
 }
 
+impl FileVersion {
+    /// Of a file that was not read to the end: no file that is there is equal to it.
+    pub fn read_in_part(path: String) -> Self {
+        Self { path, size: 0, etag: None }
+    }
+}
+
 /// How much was done, counted in rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]

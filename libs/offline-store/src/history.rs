@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use exec::{HistoryExec, HistoryRead, ReadPart};
 pub use normalise::SystemColumns;
-pub use parts::ViewParts;
+pub use parts::{ReadBefore, ViewParts};
 pub use range::{ReadCounts, TimeRange};
 pub use source::{HistorySource, PartStream};
 

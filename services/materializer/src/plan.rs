@@ -5,27 +5,34 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use larder_definitions::{
     ResolvedSource, ResolvedView, SourceKind,
-    run::{Part, PartKind, Position, RunPlan, Scope, Watermark, WatermarkKey, overlapping},
+    run::{Part, PartKind, Position, Run, RunPlan, RunRequest, RunState, Scope, Watermark, WatermarkKey, overlapping},
 };
+use larder_offline_store::history::ReadBefore;
 use larder_online_store::WriteMode;
 use larder_types::{Name, Revision, RowSetNumber, Timestamp};
 
-/// What the parts of a run are worked out from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Since(pub BTreeMap<Name, Position>);
-
-/// After which position each source of the view is read: all of it for a full run, for a range by hand, and for a source
-/// without a watermark (a row set, source, query or schema that is new).
-pub fn since(view: &ResolvedView, row_set: RowSetNumber, scope: Scope, watermarks: &[Watermark]) -> Since {
+/// What of the view was read before: nothing for a full run, for a range by hand, and of a source without a watermark (a
+/// row set, source, query or schema that is new). `others` are the newest other runs of the view, the newest first.
+pub fn read_before(view: &ResolvedView, scope: Scope, watermarks: &[Watermark], others: &[Run]) -> ReadBefore {
     let known = |source: &ResolvedSource| {
-        let key = watermark_key(view, row_set, source);
+        let key = watermark_key(view, view.row_set, source);
         let found = watermarks.iter().find(|watermark| watermark.key == key)?;
         Some((key.source, found.position.clone()))
     };
-    match scope {
-        Scope::Full | Scope::Range { .. } => Since(BTreeMap::new()),
-        Scope::Incremental => Since(sources(view).filter_map(known).collect()),
-    }
+    let positions = match scope {
+        Scope::Full | Scope::Range { .. } => BTreeMap::new(),
+        Scope::Incremental => sources(view).filter_map(known).collect(),
+    };
+    ReadBefore { positions, in_part: has_run_in_part(others) }
+}
+
+/// Whether rows may have been written since the watermarks were moved last.
+fn has_run_in_part(newest_first: &[Run]) -> bool {
+    let moves_watermarks = |run: &&Run| {
+        let RunRequest::Materialize(request) = &run.request else { return false };
+        run.state == RunState::Succeeded && !matches!(request.scope, Scope::Range { .. })
+    };
+    newest_first.iter().take_while(|run| !moves_watermarks(run)).any(|run| run.plan.is_some())
 }
 
 /// What the run fixes: the parts, and the watermarks that a success moves.

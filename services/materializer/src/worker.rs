@@ -5,10 +5,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use larder_client::{LeaseGrant, Projects, RegistryClient, RunsClient};
+use larder_client::{LeaseGrant, Projects, RegistryClient, RunFilter, RunsClient};
 use larder_definitions::{
     Catalog, ResolvedView,
-    run::{MaterializeRequest, Outcome, Part, Progress, Run, RunPlan, RunRequest, Scope},
+    run::{MaterializeRequest, Outcome, Part, Progress, Run, RunPlan, RunRequest, RunState, Scope},
     view_rows::ViewRows,
 };
 use larder_offline_store::history::TimeRange;
@@ -20,11 +20,14 @@ use tracing::{Instrument, Span};
 
 use crate::{
     load::{Load, Loader},
-    plan::{batches, run_plan, since},
+    plan::{batches, read_before, run_plan},
 };
 
 /// How long the registry may take for one answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// How many runs are asked for at once.
+const RUNS_PAGE: u32 = 20;
 
 /// How long a catalog is waited for.
 const CATALOG_WITHIN: Duration = Duration::from_secs(30);
@@ -190,13 +193,28 @@ impl Worker {
         let row_set = view.row_set;
         let started_at = self.clock.now();
         let watermarks = self.runs.within(ANSWER_WITHIN).watermarks(project, row_set).await?;
-        let since = since(view, row_set, request.scope, &watermarks);
-        let mut found = self.loader.history.plan_parts(project, view, &since.0, started_at).await?;
+        let others = self.runs_of(project, view.name()).await?.into_iter().filter(|run| run.id != run_id);
+        let before = read_before(view, request.scope, &watermarks, &others.collect::<Vec<_>>());
+        let mut found = self.loader.history.plan_parts(project, view, &before, started_at).await?;
         let range = range_of(request.scope);
         found.parts.retain(|part| part.event_times.is_none_or(|times| range.meets(times.first, times.last)));
         let at = (catalog.revision, started_at);
         let plan = run_plan(view, row_set, request.scope, at, found.parts, found.positions);
         self.runs.within(ANSWER_WITHIN).plan(project, run_id, lease, &plan).await
+    }
+
+    /// The runs of the view, the newest first, back to the newest that succeeded.
+    async fn runs_of(&self, project: &Name, view: &Name) -> Result<Vec<Run>> {
+        let mut filter = RunFilter { view: Some(view.clone()), page_size: RUNS_PAGE, ..RunFilter::default() };
+        let mut runs: Vec<Run> = Vec::new();
+        loop {
+            let page = self.runs.within(ANSWER_WITHIN).list(project, &filter).await?;
+            runs.extend(page.runs);
+            match page.next_page_token {
+                Some(token) if runs.iter().all(|run| run.state != RunState::Succeeded) => filter.page_token = token,
+                Some(_) | None => return Ok(runs),
+            }
+        }
     }
 
     /// The view as the plan's revision declares it.

@@ -25,6 +25,15 @@ use crate::storage::FoundFile;
 /// Files whose event times are looked up at once.
 const LOOKUPS: usize = 8;
 
+/// What of a view's history was read before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReadBefore {
+    /// By source: after which position reading goes on. All of a source without one is read.
+    pub positions: BTreeMap<Name, Position>,
+    /// Whether rows after those positions may be in the store too, of a run that did not come to its end.
+    pub in_part: bool,
+}
+
 /// What there is of a view's history.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ViewParts {
@@ -53,7 +62,7 @@ enum Seen {
 }
 
 impl HistorySource {
-    /// The parts of a view's history that lie after the positions given for its sources; all of a source without one.
+    /// The parts of a view's history that were not read before.
     ///
     /// Rows later than `started_at` are to be left for a later run: no position is past a file or segment that has one.
     ///
@@ -64,21 +73,20 @@ impl HistorySource {
         &self,
         project: &Name,
         view: &ResolvedView,
-        since: &BTreeMap<Name, Position>,
+        before: &ReadBefore,
         started_at: Timestamp,
     ) -> Result<ViewParts> {
         let mut found = ViewParts::default();
         let mut corrected = false;
         if let Some(source) = &view.batch_source {
             let parquet = parquet_of(source)?;
-            let files =
-                self.new_files(source, parquet, since.get(&source.definition.name), started_at, &mut found).await;
+            let files = self.new_files(source, parquet, before, started_at, &mut found).await;
             files.map_err(|error| error.context(format!("source {}", source.definition.name)))?;
             // Pushed rows have a created time, the rows of a source without one have the lowest: they never tie.
             corrected = parquet.created_time.is_some() && found.parts.iter().any(|part| part.replaces);
         }
         if let Some(source) = &view.push_source {
-            let since = since.get(&source.definition.name).filter(|_| !corrected);
+            let since = before.positions.get(&source.definition.name).filter(|_| !corrected);
             self.new_log(project, &source.definition.name, since, started_at, &mut found).await?;
         }
         Ok(found)
@@ -88,25 +96,24 @@ impl HistorySource {
         &self,
         source: &ResolvedSource,
         parquet: &ParquetSource,
-        since: Option<&Position>,
+        before: &ReadBefore,
         started_at: Timestamp,
         found: &mut ViewParts,
     ) -> Result<()> {
         let listed = self.roots().list(&parquet.path, "parquet").await?;
-        let known = match since {
+        let known = match before.positions.get(&source.definition.name) {
             Some(Position::Files(known)) => Some(known.as_slice()),
             Some(Position::Log(_) | Position::Time(_)) | None => None,
         };
-        let mut files = as_seen(listed, known.unwrap_or_default());
+        let mut files = as_seen(listed, known.unwrap_or_default(), before.in_part);
         let has_changed = files.iter().any(|file| file.seen == Seen::Changed);
         look_up_times(&mut files, &parquet.event_time, |file| file.seen != Seen::Before || has_changed).await?;
         let again = read_again(&files);
         let mut position = Vec::with_capacity(files.len());
         for (file, again) in files.into_iter().zip(again) {
             let SeenFile { file: FoundFile { version, .. }, seen, event_times } = file;
-            if seen == Seen::Before || event_times.is_none_or(|times| times.last <= started_at) {
-                position.push(version.clone());
-            }
+            let is_whole = event_times.is_none_or(|times| times.last <= started_at);
+            position.push(if is_whole { version.clone() } else { FileVersion::read_in_part(version.path.clone()) });
             if seen != Seen::Before || again {
                 let replaces = known.is_none() || again;
                 let what = PartKind::File(version);
@@ -153,10 +160,12 @@ fn parquet_of(source: &ResolvedSource) -> Result<&ParquetSource> {
     }
 }
 
-fn as_seen(listed: Vec<FoundFile>, known: &[FileVersion]) -> Vec<SeenFile> {
+fn as_seen(listed: Vec<FoundFile>, known: &[FileVersion], in_part: bool) -> Vec<SeenFile> {
     let known: HashMap<&str, &FileVersion> = known.iter().map(|version| (version.path.as_str(), version)).collect();
     let seen = |file: FoundFile| {
         let seen = match known.get(file.version.path.as_str()) {
+            // What it was then, nobody knows.
+            None if in_part => Seen::Changed,
             None => Seen::New,
             Some(version) if **version == file.version => Seen::Before,
             Some(_) => Seen::Changed,

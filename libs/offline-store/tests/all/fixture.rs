@@ -15,7 +15,7 @@ use larder_definitions::{
     Catalog, ChangeSet, ProjectState, ResolvedView, RevisionMeta, apply, selection::Asked, yaml::read_text,
 };
 use larder_offline_store::{
-    history::{HistorySource, TimeRange},
+    history::{HistorySource, ReadBefore, TimeRange},
     storage::Roots,
     training::{Spine, TrainingOptions, TrainingRequest, TrainingSet, TrainingSets},
 };
@@ -211,7 +211,7 @@ impl Shop {
     /// All rows of a view as a materialization reads them, and how many were refused.
     pub(crate) async fn read(&self, view: &str, range: TimeRange) -> Result<(Vec<RecordBatch>, u64)> {
         let (view, project) = (self.view(view), &self.catalog.project);
-        let found = self.history.plan_parts(project, &view, &BTreeMap::new(), Timestamp::MAX).await?;
+        let found = self.history.plan_parts(project, &view, &ReadBefore::default(), Timestamp::MAX).await?;
         let (mut batches, mut refused) = (Vec::new(), 0);
         for part in &found.parts {
             let stream = self.history.read_part(project, &view, part, range).await?;

@@ -44,7 +44,8 @@ async fn leaves_out_what_is_outside_of_the_range() {
     shop.write("rates.parquet", &rates(&(0..20).map(|minute| (minute, 1.0)).collect::<Vec<_>>()));
     let at = |minute: i64| Some(Timestamp::from_micros(minute * MINUTE));
     let view = shop.view("rate");
-    let found = shop.history.plan_parts(&shop.catalog.project, &view, &BTreeMap::new(), Timestamp::MAX).await.unwrap();
+    let found =
+        shop.history.plan_parts(&shop.catalog.project, &view, &ReadBefore::default(), Timestamp::MAX).await.unwrap();
     let range = TimeRange { start: at(6), end: at(9) };
     let stream = shop.history.read_part(&shop.catalog.project, &view, &found.parts[0], range).await.unwrap();
     let batches: Vec<RecordBatch> = futures::TryStreamExt::try_collect(stream.batches).await.unwrap();
@@ -99,9 +100,9 @@ async fn refuses_and_counts_rows_without_event_time_or_key() {
 async fn finds_what_is_new_since_a_position() {
     let shop = Shop::stocked().await;
     let (view, project) = (shop.view("profile"), &shop.catalog.project);
-    let first = shop.history.plan_parts(project, &view, &BTreeMap::new(), Timestamp::MAX).await.unwrap();
+    let first = shop.history.plan_parts(project, &view, &ReadBefore::default(), Timestamp::MAX).await.unwrap();
     assert_eq!(first.parts.len(), 3);
-    let since: BTreeMap<_, _> = first.positions.into_iter().collect();
+    let since = ReadBefore { positions: first.positions.into_iter().collect(), in_part: false };
     let nothing = shop.history.plan_parts(project, &view, &since, Timestamp::MAX).await.unwrap();
     assert_eq!(nothing.parts, []);
 
@@ -130,7 +131,7 @@ async fn finds_what_is_new_since_a_position() {
 async fn a_file_that_changed_is_named() {
     let shop = Shop::stocked().await;
     let (view, project) = (shop.view("rate"), &shop.catalog.project);
-    let found = shop.history.plan_parts(project, &view, &BTreeMap::new(), Timestamp::MAX).await.unwrap();
+    let found = shop.history.plan_parts(project, &view, &ReadBefore::default(), Timestamp::MAX).await.unwrap();
     shop.write("rates.parquet", &rates(&[(0, 1.0), (1, 2.0), (2, 3.0)]));
     let read = |part| shop.history.read_part(project, &view, part, TimeRange::ALL);
     let error = read(&found.parts[0]).await.err().unwrap();
