@@ -261,14 +261,18 @@ impl RegistryGrpc {
             0 => None,
             kind => Some(ObjectKind::from_wire(kind, &Path::ROOT.field("kind"))?),
         };
+        let (revision, position) = match page_token.as_str() {
+            "" => (revision, ""),
+            token => pinned(token)?,
+        };
         let state = state_at(&kept, revision).await?;
         let chosen: Vec<&Object> =
             state.all_objects().filter(|object| kind.is_none_or(|kind| object.id().kind == kind)).collect();
-        let (objects, next_page_token) = page(chosen, page_size, &page_token)?;
+        let (objects, next) = page(chosen, page_size, position)?;
         Ok(api::ListObjectsResponse {
             revision: state.revision.0,
             objects: objects.into_iter().map(Wire::to_wire).collect(),
-            next_page_token,
+            next_page_token: if next.is_empty() { next } else { format!("{}/{next}", state.revision) },
         })
     }
 
@@ -288,6 +292,12 @@ impl RegistryGrpc {
         }
         Ok(api::ListRevisionsResponse { revisions, next_page_token })
     }
+}
+
+/// The revision and the position that a token of objects names: all pages are of one revision.
+fn pinned(token: &str) -> Result<(u64, &str)> {
+    let parts = token.split_once('/').and_then(|(revision, position)| Some((revision.parse().ok()?, position)));
+    parts.ok_or_else(unknown_token)
 }
 
 /// The revisions of one page. The token is the newest of them, so that none is listed twice when others are made meanwhile.

@@ -11,11 +11,11 @@ use larder_contracts::{
 };
 use larder_definitions::run::{LEASE_TERM, Outcome, Progress, Run, RunPlan, RunRequest, RunState};
 use larder_service::{authorize::Action, call::CallContext, trace};
-use larder_types::{Error, LeaseNumber, Result, RowSetNumber};
+use larder_types::{Error, LeaseNumber, Result, RowSetNumber, Timestamp};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{allow, allow_run, answer, page};
+use super::{allow, allow_run, answer, page, unknown_token};
 use crate::projects::{Kept, Projects};
 
 /// Runs as a gRPC service.
@@ -147,7 +147,11 @@ impl RunService for RunsGrpc {
             let at = Path::ROOT.field("states");
             let states = states.into_iter().map(|state| RunState::from_wire(state, &at)).collect::<Result<Vec<_>>>()?;
             let runs = kept.runs.list((!view.is_empty()).then_some(view.as_str()), &states);
-            let (runs, next_page_token) = page(runs, page_size, &page_token)?;
+            let (runs, more) = page(after(runs, &page_token)?, page_size, "")?;
+            let next_page_token = match runs.last() {
+                Some(last) if !more.is_empty() => format!("{}/{}", last.created_at.as_micros(), last.id),
+                Some(_) | None => String::new(),
+            };
             Ok(api::ListRunsResponse { runs: runs.iter().map(Wire::to_wire).collect(), next_page_token })
         })
         .await
@@ -196,6 +200,17 @@ impl RunsGrpc {
         allow_run(call, Action::WorkOnRuns, project, run)?;
         Ok(kept)
     }
+}
+
+/// The runs, newest first, that come after the last one of the page before, which the token names: others may have been
+/// made meanwhile.
+fn after(mut runs: Vec<Run>, token: &str) -> Result<Vec<Run>> {
+    if !token.is_empty() {
+        let last = token.split_once('/').and_then(|(at, id)| Some((Timestamp::from_micros(at.parse().ok()?), id)));
+        let last = last.ok_or_else(unknown_token)?;
+        runs.retain(|run| (run.created_at, run.id.as_str()) < last);
+    }
+    Ok(runs)
 }
 
 fn action_of(request: &RunRequest) -> Action {

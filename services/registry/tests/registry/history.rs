@@ -121,14 +121,20 @@ async fn many_objects_come_in_pages() {
     let (mut seen, mut token, mut pages) = (Vec::new(), String::new(), 0);
     loop {
         let page = client.objects(&project(), Some(ObjectKind::Entity), None, &token).await.unwrap();
+        assert_eq!(page.revision, Revision(1));
         seen.extend(page.objects);
         pages += 1;
+        // Whatever changes meanwhile, all pages are of one revision.
+        let gone = ChangeSet { removes: vec![puts[pages].id()], ..of_origin("repo") };
+        client.apply(&project(), &only(gone)).await.unwrap();
         match page.next_page_token {
             Some(next) => token = next,
             None => break,
         }
     }
     assert_eq!((seen == puts, pages), (true, 3));
+    let error = client.objects(&project(), None, None, "500").await.unwrap_err();
+    assert_eq!(error.violations()[0].field, "page_token");
     let none = client.objects(&project(), Some(ObjectKind::FeatureView), None, "").await.unwrap();
     assert!(none.objects.is_empty() && none.next_page_token.is_none());
 }

@@ -364,6 +364,10 @@ async fn runs_are_listed_newest_first_by_view_and_state() {
     assert_eq!(ids(RunFilter { states, ..of_view }).await.0, "run_2 run_0");
     let (first, token) = ids(RunFilter { page_size: 4, ..RunFilter::default() }).await;
     assert_eq!(first, "training run_4 run_3 run_2");
+    // A run that is made meanwhile moves no page.
+    runs.create(&project(), "meanwhile", &materialize("profile")).await.unwrap();
     let rest = RunFilter { page_size: 4, page_token: token.unwrap(), ..RunFilter::default() };
     assert_eq!(ids(rest).await, ("run_1 run_0".to_owned(), None));
+    let wrong = RunFilter { page_token: "4".to_owned(), ..RunFilter::default() };
+    assert_eq!(code(runs.list(&project(), &wrong).await), ErrorCode::InvalidArgument);
 }
