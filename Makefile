@@ -42,7 +42,7 @@ test: ## Runs every test
 	@scripts/require.sh
 	cargo build --workspace --all-targets
 	cargo test --workspace
-	LARDER_BIN="$(abspath $(TARGET))/debug/larder" "$$(scripts/python-env.sh)" -m pytest -q examples
+	LARDER_BIN="$(abspath $(TARGET))/debug/larder" "$$(scripts/python-env.sh)" -m pytest -q examples integration-tests
 
 bench: ## Measures the embedded online store
 	@scripts/require.sh rust cc
