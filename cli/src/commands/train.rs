@@ -29,7 +29,7 @@ use crate::{
     after_help = "Example:\n  larder train credit_scoring_service --spine spine.parquet --out training.parquet\n\n\
     The spine has the join keys, a time, and whatever else: labels and other columns come through, rows stay in order.\n\
     A spine on this machine is sent to the materializer and the result is received (--stream). With --on-server, the \
-    default for URLs such as s3://bucket/spine.parquet, the materializer reads and writes the files itself, under the \
+    default for URLs such as file:///data/spine.parquet, the materializer reads and writes the files itself, under the \
     roots that its configuration allows."
 )]
 pub(crate) struct Arguments {

@@ -78,7 +78,7 @@ language! {
 
     /// Parquet files.
     struct ParquetText: "a Parquet source" {
-        /// A file, folder or glob, relative to this file, or a URL such as s3://bucket/prefix/.
+        /// A file, folder or glob, relative to this file, or a URL such as file:///data/prefix/.
         path: Required<String>,
     }
 
