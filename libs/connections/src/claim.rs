@@ -2,6 +2,9 @@
 //!
 //! A store client sends a put again when the first answer was lost, and the second attempt then finds what the first one
 //! made. So "already exists" proves nothing until the object has been read back: content that names its author tells.
+//!
+//! Nor does reading back prove anything without it: an object can be seen whose put failed half-way, and be gone after a
+//! loss of power. A put that answers "already exists" has made durable what is there.
 
 use bytes::Bytes;
 use larder_types::{Error, ErrorCode, Result};
@@ -29,18 +32,31 @@ pub async fn create_once(
     content: Bytes,
     is_ours: impl Fn(&[u8]) -> bool,
 ) -> Result<Created> {
-    let failure = match store.put_opts(path, content.into(), PutMode::Create.into()).await {
-        Ok(_) => return Ok(Created::Ours),
-        Err(failure) => store_error(format_args!("creating {path}"), failure),
-    };
-    if !matches!(failure.code(), ErrorCode::AlreadyExists | ErrorCode::Unavailable | ErrorCode::Conflict) {
-        return Err(failure);
+    let mut outcome = put_new(store, path, content.clone()).await;
+    if outcome.as_ref().is_err_and(|failure| matches!(failure.code(), ErrorCode::Unavailable | ErrorCode::Conflict)) {
+        // Whether it is there, only another attempt can tell.
+        outcome = put_new(store, path, content).await;
     }
+    let failure = match outcome {
+        Ok(()) => return Ok(Created::Ours),
+        Err(failure) if failure.code() == ErrorCode::AlreadyExists => failure,
+        Err(failure) if failure.code() == ErrorCode::Conflict => return Err(not_known(failure)),
+        Err(failure) => return Err(failure),
+    };
     match read_object(store, path).await {
         Ok(Some(found)) if is_ours(&found) => Ok(Created::Ours),
         Ok(Some(found)) => Ok(Created::Taken(found)),
-        Ok(None) | Err(_) => Err(Error::unavailable(failure.message()).with_source(failure)),
+        Ok(None) | Err(_) => Err(not_known(failure)),
     }
+}
+
+async fn put_new(store: &dyn ObjectStore, path: &Path, content: Bytes) -> Result<()> {
+    let put = store.put_opts(path, content.into(), PutMode::Create.into()).await;
+    put.map(drop).map_err(|failure| store_error(format_args!("creating {path}"), failure))
+}
+
+fn not_known(failure: Error) -> Error {
+    Error::unavailable(failure.message()).with_source(failure)
 }
 
 /// The whole content of an object; `None` where there is none.

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use larder_connections::{
     Created, DurableLocal, create_once, read_object,
-    test_suite::{ForgetfulDisk, UnreliableStore},
+    test_suite::{ForgetfulDisk, PoweredDisk, UnreliableStore},
 };
+use larder_types::ErrorCode;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, WriteMultipart, path::Path};
 use proptest::prelude::*;
 
@@ -77,6 +78,25 @@ async fn leftovers_of_killed_writers_are_swept_and_writes_under_way_are_not() {
         .collect();
     left.sort();
     assert_eq!(left, ["object", "object#x", "young#13"]);
+}
+
+/// The name is there for all to see, and would not outlive a loss of power: the claim is not known to have succeeded.
+#[tokio::test]
+async fn a_claim_whose_name_could_not_be_made_durable_is_not_acknowledged() {
+    let disk = ForgetfulDisk::new().unwrap();
+    let (root, path) = (disk.root().join("data/here"), Path::from("log/1"));
+    let claim = async |store: &DurableLocal| {
+        create_once(store, &path, Bytes::from_static(b"ours"), |found| found == b"ours").await
+    };
+    let store = DurableLocal::open_on(Arc::new(PoweredDisk::until_linked(disk.clone())), &root, GRACE).unwrap();
+    let error = claim(&store).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Unavailable, "{error}");
+    assert_eq!(names(&store).await, ["log/1"]);
+
+    // Another attempt, once the disk is well again, makes the name durable.
+    assert_eq!(claim(&open(&disk)).await.unwrap(), Created::Ours);
+    disk.crash().unwrap();
+    assert_eq!(names(&open(&disk)).await, ["log/1"]);
 }
 
 #[tokio::test]
