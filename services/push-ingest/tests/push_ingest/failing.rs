@@ -28,6 +28,8 @@ pub(crate) enum Fate {
     Lost,
     /// It is done, and the answer is lost.
     Unanswered,
+    /// One write after the other is lost, unanswered, done.
+    InTurns,
 }
 
 /// An online store whose writes fare as the test says.
@@ -37,12 +39,13 @@ pub(crate) struct FatefulStore {
     arrived: Semaphore,
     now: AtomicUsize,
     most: AtomicUsize,
+    turn: AtomicUsize,
 }
 
 impl FatefulStore {
     pub(crate) fn new(inner: Arc<dyn OnlineStore>) -> Self {
-        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { inner, fate: watch::Sender::new(Fate::Done), arrived: Semaphore::new(0), now, most }
+        let [now, most, turn] = [0, 0, 0].map(AtomicUsize::new);
+        Self { inner, fate: watch::Sender::new(Fate::Done), arrived: Semaphore::new(0), now, most, turn }
     }
 
     pub(crate) fn let_be(&self, fate: Fate) {
@@ -70,9 +73,13 @@ impl OnlineStore for FatefulStore {
         self.most.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         self.arrived.add_permits(1);
         let fate = *self.fate.subscribe().wait_for(|fate| *fate != Fate::Held).await.unwrap();
+        let fate = match fate {
+            Fate::InTurns => [Fate::Lost, Fate::Unanswered, Fate::Done][self.turn.fetch_add(1, Ordering::SeqCst) % 3],
+            Fate::Done | Fate::Held | Fate::Lost | Fate::Unanswered => fate,
+        };
         let lost = |what: &str| Error::unavailable(format!("the {what} was lost"));
         let outcome = match fate {
-            Fate::Done | Fate::Held => self.inner.write(writes, mode, now).await,
+            Fate::Done | Fate::Held | Fate::InTurns => self.inner.write(writes, mode, now).await,
             Fate::Lost => Err(lost("request")),
             Fate::Unanswered => self.inner.write(writes, mode, now).await.and(Err(lost("answer"))),
         };

@@ -1,7 +1,10 @@
 //! A store fails: the error says of each target whether it has the rows, and the batch can be sent again.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use futures::{StreamExt, stream};
 use larder_client::{BatchFailure, PushBatch, RowResult, Target, TargetState, Written};
+use larder_connections::test_suite::UnreliableStore;
 use larder_types::{Error, ErrorCode};
 
 use crate::{
@@ -123,5 +126,59 @@ async fn the_same_batch_sent_again_and_again_is_one_row_in_the_log() {
         assert_eq!(value, row.clicks.unwrap().to_string());
         assert_eq!(version.unwrap().created_time.as_micros(), row.created_time);
         assert_eq!(version.unwrap().event_time.as_micros(), row.event_time);
+    }
+}
+
+/// Requests and answers of both stores are lost at any time. Who sends a batch until it is acknowledged finds it once in
+/// the log, and online what is newest in the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_is_sent_until_it_is_acknowledged_counts_once() {
+    const WRITERS: i64 = 3;
+    const BATCHES: i64 = 8;
+    let losing = |store| Arc::new(UnreliableStore::new(store, 11, 150)) as Arc<dyn object_store::ObjectStore>;
+    let sandbox = Sandbox::over(losing, |_| ()).await;
+    sandbox.store.let_be(Fate::InTurns);
+    let writers = (0..WRITERS).map(|writer| {
+        let client = sandbox.client();
+        let batch = |number| {
+            let customers = [&*format!("own {writer}"), "shared", &*format!("turn {}", number % 2)];
+            let id = format!("{writer}-{number}");
+            sandbox.batch(&id, &customers, &[number, writer * 100 + number, writer * 100 + number])
+        };
+        let batches: Vec<PushBatch> = (0..BATCHES).map(batch).collect();
+        tokio::spawn(async move {
+            let mut failed = 0;
+            for batch in batches {
+                while let Err(error) = client.push(batch.clone()).await {
+                    assert_eq!(error.code(), ErrorCode::Unavailable, "{error}");
+                    failed += 1;
+                }
+            }
+            failed
+        })
+    });
+    let mut failed = 0;
+    for writer in writers.collect::<Vec<_>>() {
+        failed += writer.await.unwrap();
+    }
+    assert!(failed >= BATCHES * WRITERS, "{failed} calls failed");
+
+    let kept = sandbox.compacted().await;
+    let identities: Vec<_> = kept.iter().map(|row| (row.batch.clone(), row.row)).collect();
+    let batches = (0..WRITERS).flat_map(|writer| (0..BATCHES).map(move |number| format!("{writer}-{number}")));
+    let rows = batches.flat_map(|batch| (0..3).map(move |row| (batch.clone(), row)));
+    assert_eq!(identities, rows.collect::<Vec<_>>());
+    let mut newest = BTreeMap::new();
+    for row in &kept {
+        let known = newest.entry(row.customer.as_str()).or_insert(row);
+        *known = [*known, row].into_iter().max_by_key(|row| (row.event_time, row.created_time)).unwrap();
+    }
+    let customers: Vec<&str> = newest.keys().copied().collect();
+    assert_eq!(customers.len(), 3 + usize::try_from(WRITERS).unwrap());
+    for (row, (value, version)) in newest.values().zip(sandbox.served(&customers).await) {
+        assert_eq!(
+            (value, version.unwrap().created_time.as_micros()),
+            (row.clicks.unwrap().to_string(), row.created_time)
+        );
     }
 }

@@ -19,7 +19,7 @@ use larder_push_log::{Compactor, CompactorOptions, PushLog, PushLogWriter, Write
 use larder_registry_store::ObjectRegistryStore;
 use larder_service::{Endpoint, Metrics, Readiness, Shutdown, config::ServerConfig, server::Surroundings};
 use larder_types::{Clock, ManualClock, Name, Result, Revision, RowVersion, ScalarType, Status, Timestamp, ValueType};
-use object_store::path::Path;
+use object_store::{ObjectStore, path::Path};
 use tempfile::TempDir;
 
 use crate::failing::{BreakableDisk, FatefulStore};
@@ -80,6 +80,14 @@ impl Sandbox {
     }
 
     pub(crate) async fn with(configure: impl FnOnce(&mut Config)) -> Self {
+        Self::over(|store| store, configure).await
+    }
+
+    /// One whose push log is written through `through`, and read past it.
+    pub(crate) async fn over(
+        through: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
         let folder = larder_test_kit::temporary_folder();
         let clock = larder_test_kit::clock();
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
@@ -95,7 +103,7 @@ impl Sandbox {
         let disk = BreakableDisk::default();
         let log_store = Arc::new(local(Arc::new(disk.clone()), "push-log"));
         let options = WriterOptions { put_attempts: 1, ..WriterOptions::default() };
-        let log = Arc::new(PushLogWriter::open(log_store.clone(), Path::default(), options, &clock));
+        let log = Arc::new(PushLogWriter::open(through(log_store.clone()), Path::default(), options, &clock));
         let deps = Deps {
             store: store.clone(),
             log: log.clone(),
