@@ -18,6 +18,9 @@ use crate::{schedule::due, training::Training, worker::Worker};
 /// How often is looked for runs that nobody works on, and for ticks of schedules.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How many of a view's runs are looked at for what its schedule asks.
+const RUNS_PAGE: u32 = 20;
+
 /// How often the push log is rewritten.
 const COMPACT_EVERY: Duration = Duration::from_secs(60);
 
@@ -117,7 +120,8 @@ impl Materializer {
         let Ok(catalog) = self.projects.get(project.as_str(), Revision(0), LOOK_EVERY).await else { return Ok(()) };
         let scheduled = catalog.feature_views.values().filter(|view| view.definition.schedule.is_some());
         for view in scheduled {
-            let filter = RunFilter { view: Some(view.name().clone()), ..RunFilter::default() };
+            // A run that was made further back is given again under its id.
+            let filter = RunFilter { view: Some(view.name().clone()), page_size: RUNS_PAGE, ..RunFilter::default() };
             let runs = self.runs.list(project, &filter).await?.runs;
             if let Some(tick) = due(view, catalog.created_at, &runs, self.clock.now())? {
                 self.create(project, view, Scope::Incremental, Some(tick)).await?;
