@@ -30,7 +30,12 @@ struct Row {
     amounts: Option<Vec<Option<i32>>>,
 }
 
-/// Writes `files` files of rows that end at `now`, some of them after it.
+/// An instant so long before `now` that a history that is written for it has no row after `now`.
+pub(crate) fn past(now: Timestamp) -> Timestamp {
+    Timestamp::from_micros(now.as_micros() - 3 * HOUR)
+}
+
+/// Writes `files` files of rows that end at `now`, some of them up to two hours after it.
 pub(crate) fn write(folder: &Path, now: Timestamp, files: usize, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut rows: Vec<Row> = (0..CUSTOMERS * 12).map(|_| row(&mut random, now.as_micros())).collect();

@@ -2,8 +2,16 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "what surrounds a test fails it")]
 
+mod damaged_history;
 mod definitions;
 mod history;
 mod kill;
+mod ports;
+mod power;
+mod power_cuts;
+mod refused_starts;
 mod sandbox;
+mod traces;
 mod training_equals_serving;
+mod workload;
+mod wrong_requests;

@@ -40,22 +40,35 @@ pub(crate) struct Sandbox {
 
 impl Sandbox {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With other settings than the usual ones.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let folder = larder_test_kit::temporary_folder();
-        let (clients, shutdown, running) = start(folder.path()).await;
+        let mut config = config(folder.path());
+        change(&mut config);
+        let (clients, shutdown, running) = start(&config, folder.path()).await;
         Self { folder, clients, shutdown, running: Some(running) }
     }
 
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
-        let (clients, shutdown, running) = start(self.folder.path()).await;
+        let folder = self.folder.path();
+        let (clients, shutdown, running) = start(&config(folder), folder).await;
         (self.clients, self.shutdown, self.running) = (clients, shutdown, Some(running));
     }
 
     pub(crate) async fn stop(&mut self) {
-        self.shutdown.begin("the test is over");
+        self.begin_stop();
         if let Some(running) = self.running.take() {
             running.await.unwrap().unwrap();
         }
+    }
+
+    /// Says that it is time to stop, and does not wait for it.
+    pub(crate) fn begin_stop(&self) {
+        self.shutdown.begin("the test is over");
     }
 }
 
@@ -132,7 +145,8 @@ fn to(address: SocketAddr) -> Transport {
     Transport::connect(&address.to_string()).unwrap()
 }
 
-async fn start(folder: &Path) -> (Clients, Shutdown, tokio::task::JoinHandle<Result<()>>) {
+/// Everything on free ports, with its data in `folder`, which is a root for sources too.
+pub(crate) fn config(folder: &Path) -> Config {
     let mut config = Config { data: folder.join("data"), ..Config::default() };
     for server in [
         &mut config.registry.server,
@@ -143,10 +157,21 @@ async fn start(folder: &Path) -> (Clients, Shutdown, tokio::task::JoinHandle<Res
         *server = ServerConfig::on_port(0);
     }
     config.materializer.roots = vec![folder.to_string_lossy().into_owned()];
+    config
+}
+
+impl Clients {
+    /// Of a system at these addresses; its definitions are written in `folder`.
+    pub(crate) fn at(addresses: Addresses, folder: &Path) -> Self {
+        let Addresses { registry, serving, push_ingest, materializer, admin: _ } = addresses;
+        Self { folder: folder.to_owned(), registry, serving, push_ingest, materializer }
+    }
+}
+
+async fn start(config: &Config, folder: &Path) -> (Clients, Shutdown, tokio::task::JoinHandle<Result<()>>) {
     let shutdown = Shutdown::new();
     let deps = Deps { clock: Arc::new(SystemClock), shutdown: shutdown.clone() };
-    let app = larder_standalone::build(&config, deps).await.unwrap();
-    let Addresses { registry, serving, push_ingest, materializer, .. } = app.addresses();
-    let clients = Clients { folder: folder.to_owned(), registry, serving, push_ingest, materializer };
+    let app = larder_standalone::build(config, deps).await.unwrap();
+    let clients = Clients::at(app.addresses(), folder);
     (clients, shutdown, tokio::spawn(app.run()))
 }

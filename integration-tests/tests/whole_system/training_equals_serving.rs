@@ -11,7 +11,7 @@ use futures::{StreamExt, stream};
 use larder_client::{
     FeatureSelection, OnlineAnswer, OnlineRequest, PushBatch, RowResult, Target, TrainingSet, TrainingSetEvent,
 };
-use larder_types::{Clock, ErrorCode, Name, Revision, Status, SystemClock, Timestamp};
+use larder_types::{Clock, Name, Result, Revision, Status, SystemClock, Timestamp};
 
 use crate::{
     definitions::{SHOP, shop},
@@ -50,7 +50,8 @@ async fn training_equals_serving() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_row_reaches_online_with_the_next_incremental_run() {
     let mut sandbox = Sandbox::start().await;
-    let now = SystemClock.now();
+    // No rows of the future, for the sake of which a file is read again.
+    let now = history::past(SystemClock.now());
     let folder = sandbox.folder.path().join("history");
     history::write(&folder, now, 2, 1);
     let revision = sandbox.apply(SHOP).await.unwrap().revision;
@@ -70,55 +71,6 @@ async fn a_late_row_reaches_online_with_the_next_incremental_run() {
     let after = ask(&sandbox, &customers).await;
     assert!(is_different(&before, &after), "the late file changed nothing");
     assert_eq!(differences(&after, &train(&sandbox, &customers, &after).await), 0);
-    sandbox.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn wrong_requests_are_told_what_is_wrong() {
-    let mut sandbox = Sandbox::start().await;
-    history::write(&sandbox.folder.path().join("history"), SystemClock.now(), 1, 3);
-    sandbox.apply(SHOP).await.unwrap();
-    let asked = request(&[1]);
-    let cases: Vec<(OnlineRequest, ErrorCode, &str)> = vec![
-        (
-            OnlineRequest { features: FeatureSelection::Service(Name::new("shop_servise").unwrap()), ..asked.clone() },
-            ErrorCode::NotFound,
-            "did you mean shop_service?",
-        ),
-        (
-            OnlineRequest { features: references(&["profile.scor"]), ..asked.clone() },
-            ErrorCode::NotFound,
-            "did you mean score?",
-        ),
-        (
-            OnlineRequest { entities: vec![], ..asked.clone() },
-            ErrorCode::InvalidArgument,
-            "entities.customer_id: is missing",
-        ),
-        (
-            OnlineRequest {
-                entities: vec![("customer_id".into(), Arc::new(StringArray::from(vec!["1"])))],
-                ..asked.clone()
-            },
-            ErrorCode::InvalidArgument,
-            "entities.customer_id: is a string column; int64 is expected",
-        ),
-        (
-            OnlineRequest { entities: vec![("costumer_id".into(), customer_column(&[1]))], ..asked.clone() },
-            ErrorCode::InvalidArgument,
-            "did you mean customer_id?",
-        ),
-        (
-            OnlineRequest { request_data: vec![], ..asked.clone() },
-            ErrorCode::InvalidArgument,
-            "request_data.basket: is missing",
-        ),
-    ];
-    for (request, code, message) in cases {
-        let error = sandbox.serving().online_features(&request).await.unwrap_err();
-        assert_eq!(error.code(), code, "{error}");
-        assert!(error.message().contains(message), "{error}");
-    }
     sandbox.stop().await;
 }
 
@@ -143,12 +95,12 @@ async fn one_view_is_used_twice_by_different_keys() {
     sandbox.stop().await;
 }
 
-fn references(references: &[&str]) -> FeatureSelection {
+pub(crate) fn references(references: &[&str]) -> FeatureSelection {
     FeatureSelection::References(references.iter().map(|reference| reference.parse().unwrap()).collect())
 }
 
 /// Pushes to a third of the customers; some rows are a day old, one is too far in the future, some are deletions.
-async fn push_clicks(sandbox: &Sandbox, now: Timestamp) {
+pub(crate) async fn push_clicks(sandbox: &Sandbox, now: Timestamp) {
     let customers: Vec<i64> = (0..CUSTOMERS).step_by(3).collect();
     let rows = customers.len();
     let at = |row: usize| now.as_micros() - if row.is_multiple_of(5) { DAY - 2_000_000 } else { row as i64 };
@@ -184,7 +136,7 @@ async fn push_clicks(sandbox: &Sandbox, now: Timestamp) {
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
 }
 
-fn request(customers: &[i64]) -> OnlineRequest {
+pub(crate) fn request(customers: &[i64]) -> OnlineRequest {
     OnlineRequest {
         project: shop(),
         features: FeatureSelection::Service(Name::new("shop_service").unwrap()),
@@ -223,30 +175,47 @@ pub(crate) async fn train(clients: &Clients, customers: &[i64], answer: &OnlineA
     ]);
     let baskets: ArrayRef = Arc::new(Float64Array::from(vec![120.5; customers.len()]));
     let spine = RecordBatch::try_new(Arc::new(schema), vec![customer_column(customers), times, baskets]).unwrap();
+    let service = FeatureSelection::Service(Name::new("shop_service").unwrap());
+    let trained = training_set(clients, service, spine).await.unwrap();
+    assert_eq!(trained.num_rows(), customers.len());
+    assert_eq!(trained.column(0), &customer_column(customers), "the spine comes back in its order");
+    trained
+}
+
+/// A spine of keys and their times.
+pub(crate) fn spine_at(customers: ArrayRef, at: &[Timestamp]) -> RecordBatch {
+    let times: TimestampMicrosecondArray = at.iter().map(|at| Some(at.as_micros())).collect();
+    let times: ArrayRef = Arc::new(times.with_timezone("UTC"));
+    RecordBatch::try_from_iter([("customer_id", customers), ("at", times)]).unwrap()
+}
+
+/// The features for a spine that is sent, with its time in column `at`.
+pub(crate) async fn training_set(
+    clients: &Clients,
+    features: FeatureSelection,
+    spine: RecordBatch,
+) -> Result<RecordBatch> {
     let set = TrainingSet {
         project: shop(),
-        features: FeatureSelection::Service(Name::new("shop_service").unwrap()),
+        features,
         spine_path: None,
         event_time: "at".into(),
         output_path: None,
         full_names: false,
         min_revision: Revision(0),
     };
-    let mut events = clients.materializer().training_set(&set, stream::iter([Ok(spine)])).await.unwrap();
+    let mut events = clients.materializer().training_set(&set, stream::iter([Ok(spine)])).await?;
     let mut batches = Vec::new();
     let mut is_finished = false;
     while let Some(event) = events.next().await {
-        match event.unwrap() {
+        match event? {
             TrainingSetEvent::Rows(batch) => batches.push(batch),
             TrainingSetEvent::Finished(_) => is_finished = true,
             TrainingSetEvent::Started(_) | TrainingSetEvent::Progress(_) => {}
         }
     }
     assert!(is_finished);
-    let trained = concat_batches(&batches[0].schema(), &batches).unwrap();
-    assert_eq!(trained.num_rows(), customers.len());
-    assert_eq!(trained.column(0), &customer_column(customers), "the spine comes back in its order");
-    trained
+    Ok(concat_batches(&batches[0].schema(), &batches).unwrap())
 }
 
 /// How many values are not the same bits.
@@ -270,7 +239,7 @@ pub(crate) fn differences(answer: &OnlineAnswer, trained: &RecordBatch) -> usize
     differences
 }
 
-fn is_different(a: &OnlineAnswer, b: &OnlineAnswer) -> bool {
+pub(crate) fn is_different(a: &OnlineAnswer, b: &OnlineAnswer) -> bool {
     a.features
         .iter()
         .zip(&b.features)

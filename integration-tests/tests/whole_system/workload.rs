@@ -1,0 +1,217 @@
+//! What goes on in a system until it dies: pushes, applies and materializations; and what must be there afterwards.
+
+use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
+
+use arrow::{
+    array::{AsArray, Int64Array, StringArray},
+    datatypes::Int64Type,
+};
+use larder_client::{PushBatch, Target};
+use larder_definitions::run::RunState;
+use larder_types::{Clock, Name, Result, Revision, Timestamp};
+
+use crate::{
+    definitions::{SHOP, shop},
+    history::{self, customer_column},
+    sandbox::{Clients, assert_succeeded},
+    training_equals_serving::{ask, differences, references, request, spine_at, train, training_set},
+};
+
+/// How many customers a push has rows of.
+const PUSHED: i64 = 30;
+
+/// How many materializations are asked for in one life.
+const MATERIALIZATIONS: usize = 2;
+
+/// How many of what was acknowledged last are asked for after each death.
+const LAST: usize = 5;
+
+/// What was acknowledged so far.
+#[derive(Default)]
+pub(crate) struct Acknowledged {
+    pushes: Vec<Push>,
+    revisions: Vec<(Revision, String)>,
+    runs: BTreeSet<String>,
+    /// What was pushed, acknowledged or not.
+    pushed: Option<Push>,
+}
+
+/// A batch with a row of each customer.
+#[derive(Debug, Clone, Copy)]
+struct Push {
+    target: Target,
+    /// Grows with each push.
+    clicks: i64,
+    /// Later than that of all pushes before.
+    at: Timestamp,
+}
+
+impl Push {
+    fn after(last: Option<Self>, clock: &dyn Clock) -> Self {
+        let clicks = last.map_or(1, |last| last.clicks + 1);
+        let target = match clicks % 4 {
+            0 => Target::Online,
+            1 => Target::Offline,
+            _ => Target::OnlineAndOffline,
+        };
+        let earliest = last.map_or(Timestamp::MIN, |last| Timestamp::from_micros(last.at.as_micros() + 1));
+        Self { target, clicks, at: clock.now().max(earliest) }
+    }
+
+    /// Those of whom it has a row: others for each target. The ones that are in no log are none that history knows.
+    fn customers(target: Target) -> Range<i64> {
+        let first = match target {
+            Target::OnlineAndOffline => 0,
+            Target::Offline => PUSHED,
+            Target::Online => history::CUSTOMERS + 1_000,
+        };
+        first..first + PUSHED
+    }
+
+    async fn send(self, clients: &Clients) -> Result<()> {
+        let customers: Vec<i64> = Self::customers(self.target).collect();
+        let rows = customers.len();
+        let batch = PushBatch {
+            project: shop(),
+            source: Name::new("clicks").unwrap(),
+            batch_id: None,
+            columns: vec![
+                ("customer_id".into(), customer_column(&customers)),
+                ("clicks".into(), Arc::new(Int64Array::from(vec![self.clicks; rows]))),
+                ("last_page".into(), Arc::new(StringArray::from(vec!["/"; rows]))),
+            ],
+            event_times: vec![self.at; rows],
+            created_times: vec![],
+            deleted: vec![],
+            target: self.target,
+            min_revision: Revision(0),
+        };
+        clients.push().push(batch).await.map(|_| ())
+    }
+}
+
+impl Acknowledged {
+    /// Pushes, applies and materializes until `death` is over and nothing is answered any more.
+    pub(crate) async fn work_until(
+        &mut self,
+        death: impl Future<Output = ()>,
+        clients: &Clients,
+        clock: &dyn Clock,
+        life: u64,
+    ) {
+        let Self { pushes, revisions, runs, pushed } = self;
+        let pushing = async {
+            loop {
+                let push = Push::after(*pushed, clock);
+                *pushed = Some(push);
+                match push.send(clients).await {
+                    Ok(()) => pushes.push(push),
+                    Err(_) => break,
+                }
+            }
+        };
+        let applying = async {
+            for change in 0.. {
+                let description = format!("life {life} change {change}");
+                let yaml = SHOP.replace("ttl: 7d", &format!("ttl: 7d\n    description: {description}"));
+                match clients.apply(&yaml).await {
+                    Ok(applied) => revisions.push((applied.revision, description)),
+                    Err(_) => break,
+                }
+            }
+        };
+        let materializing = async {
+            for _ in 0..MATERIALIZATIONS {
+                match clients.materializer().materialize(&shop(), &[], None, Revision(1)).await {
+                    Ok(created) => runs.extend(created.into_iter().map(|run| run.id)),
+                    Err(_) => break,
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::join!(pushing, applying, materializing, death);
+    }
+
+    /// Everything acknowledged is there. Of revisions and runs the last ones are asked for.
+    pub(crate) async fn check(&self, clients: &Clients) {
+        if self.revisions.is_empty() {
+            return;
+        }
+        self.check_definitions(clients).await;
+        for run in self.runs.iter().rev().take(LAST) {
+            let run = clients.runs().get(&shop(), run).await.unwrap();
+            assert_ne!(run.state, RunState::Failed, "{:?}", run.error);
+        }
+        self.check_online(clients).await;
+        self.check_log(clients).await;
+    }
+
+    /// The newest revision is none of before, and the last ones say what they said.
+    async fn check_definitions(&self, clients: &Clients) {
+        let newest = clients.registry().catalog(&shop(), None).await.unwrap().revision;
+        for (revision, description) in self.revisions.iter().rev().take(LAST) {
+            assert!(newest >= *revision, "revision {revision} of {newest} is lost");
+            let catalog = clients.registry().catalog(&shop(), Some(*revision)).await.unwrap();
+            let profile = catalog.feature_view("profile").unwrap();
+            assert_eq!(profile.definition.metadata.description, *description, "revision {revision}");
+        }
+    }
+
+    /// The last row that was acknowledged, or a later one, is served.
+    async fn check_online(&self, clients: &Clients) {
+        for target in [Target::Online, Target::OnlineAndOffline] {
+            let Some(last) = self.pushes.iter().rev().find(|push| push.target == target) else { continue };
+            let customers: Vec<i64> = Push::customers(target).collect();
+            let mut asked = request(&customers);
+            (asked.features, asked.request_data) = (references(&["activity.clicks"]), vec![]);
+            let answer = clients.serving().online_features(&asked).await.unwrap();
+            let clicks = answer.features[0].values.as_primitive::<Int64Type>();
+            for (row, customer) in customers.iter().enumerate() {
+                let served = clicks.value(row);
+                assert!(served >= last.clicks, "customer {customer} is served {served} after {last:?}");
+            }
+        }
+    }
+
+    /// Each row that was acknowledged is what a training set has for its time: one customer's of each push, all of the last.
+    async fn check_log(&self, clients: &Clients) {
+        let in_log = self.pushes.iter().filter(|push| push.target != Target::Online);
+        let one_each = in_log.clone().map(|push| {
+            let customers = Push::customers(push.target);
+            (customers.start + push.clicks % PUSHED, push)
+        });
+        let last = in_log.clone().next_back();
+        let all_of_last =
+            last.iter().flat_map(|push| Push::customers(push.target).map(move |customer| (customer, *push)));
+        let expected: Vec<(i64, &Push)> = one_each.chain(all_of_last).collect();
+        if expected.is_empty() {
+            return;
+        }
+        let customers: Vec<i64> = expected.iter().map(|(customer, _)| *customer).collect();
+        let times: Vec<Timestamp> = expected.iter().map(|(_, push)| push.at).collect();
+        let spine = spine_at(customer_column(&customers), &times);
+        let trained = training_set(clients, references(&["activity.clicks"]), spine).await.unwrap();
+        let clicks = trained.column_by_name("clicks").unwrap().as_primitive::<Int64Type>();
+        for (row, (customer, push)) in expected.iter().enumerate() {
+            assert_eq!(clicks.value(row), push.clicks, "customer {customer}: {push:?} is not in the log");
+        }
+    }
+
+    /// All runs complete, and in the end training equals serving.
+    pub(crate) async fn check_completion(&self, clients: &Clients) {
+        self.check(clients).await;
+        let kinds: BTreeSet<_> = self.pushes.iter().map(|push| push.clicks % 4).collect();
+        let (pushes, revisions, runs) = (self.pushes.len(), self.revisions.len(), self.runs.len());
+        assert!(kinds.len() == 4 && revisions > 1 && runs > 1, "{pushes} pushes, {revisions} revisions, {runs} runs");
+        for run in &self.runs {
+            let run = clients.runs().get(&shop(), run).await.unwrap();
+            assert_succeeded(&clients.wait_for(&shop(), vec![run]).await);
+        }
+        // What the log got and the store did not, since the end came in between, a full run brings.
+        let newest = self.revisions.iter().map(|(revision, _)| *revision).max().unwrap_or(Revision(0));
+        assert_succeeded(&clients.materialize(&shop(), newest).await);
+        let customers: Vec<i64> = (0..history::CUSTOMERS).collect();
+        let answer = ask(clients, &customers).await;
+        assert_eq!(differences(&answer, &train(clients, &customers, &answer).await), 0);
+    }
+}
