@@ -114,6 +114,10 @@ impl Endpoint {
 
     async fn answer(mut self, call: Call, request: Request<Body>, deadline: Deadline) -> Response<Body> {
         let is_stream = call.method.is_stream();
+        // Nobody waits for it any more: nothing of it is begun.
+        if deadline.remaining().is_some_and(|left| left.is_zero()) {
+            return call.refuse(to_status(&deadline.passed("the call")));
+        }
         let served = AssertUnwindSafe(async { self.routes.call(request).await }).catch_unwind();
         let served = async {
             match served.await {

@@ -28,6 +28,18 @@ async fn a_call_that_takes_too_long_ends_with_deadline_exceeded() {
 }
 
 #[tokio::test]
+async fn a_call_whose_deadline_is_over_when_it_comes_is_not_begun() {
+    let mut world = World::new();
+    for what in ["answer", "wait"] {
+        let mut request = Request::new(ask(what));
+        request.set_timeout(Duration::ZERO);
+        let status = world.client().get_online_features(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{what}");
+    }
+    assert!(world.arrivals.try_recv().is_err());
+}
+
+#[tokio::test]
 async fn the_callers_deadline_counts_up_to_the_limit() {
     let mut world = World::new();
     world.config.max_deadline = Span::seconds(7);

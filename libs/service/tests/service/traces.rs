@@ -1,6 +1,6 @@
 //! One trace through every service: spans are exported into memory.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use larder_contracts::serving::v1::serving_service_client::ServingServiceClient;
 use larder_service::{
@@ -21,6 +21,10 @@ use crate::fake::{World, ask};
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
+/// Of one subscriber alone, threads of other tests, which have none, decide whether a span is made at all.
+static SECOND: LazyLock<tracing::Dispatch> =
+    LazyLock::new(|| tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default()));
+
 #[derive(Debug, Clone, Default)]
 struct Memory(Arc<Mutex<Vec<SpanData>>>);
 
@@ -33,6 +37,7 @@ impl SpanExporter for Memory {
 
 impl Memory {
     fn provider(&self) -> SdkTracerProvider {
+        LazyLock::force(&SECOND);
         SdkTracerProvider::builder().with_simple_exporter(self.clone()).build()
     }
 
