@@ -137,10 +137,8 @@ fn row_groups(metadata: &ParquetMetaData, schema: &Schema, wanted: &Wanted) -> V
 }
 
 fn time_unit(schema: &Schema, column: &str) -> Option<TimeUnit> {
-    match schema.field_with_name(column).ok()?.data_type() {
-        DataType::Timestamp(unit, _) => Some(*unit),
-        _ => None,
-    }
+    let DataType::Timestamp(unit, _) = schema.field_with_name(column).ok()?.data_type() else { return None };
+    Some(*unit)
 }
 
 /// What the statistics say; none where they say nothing.
