@@ -1,6 +1,6 @@
 //! A project with its files in a temporary folder.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use arrow::{
     array::{

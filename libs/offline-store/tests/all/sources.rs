@@ -1,12 +1,15 @@
 //! History from files and from the push log.
 
-use std::{collections::BTreeMap, fs, sync::Arc};
+use std::{fs, sync::Arc};
 
 use arrow::array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::Int32Type;
 use expect_test::{Expect, expect};
 use larder_definitions::run::PartKind;
-use larder_offline_store::{history::TimeRange, storage::Roots};
+use larder_offline_store::{
+    history::{ReadBefore, TimeRange},
+    storage::Roots,
+};
 use larder_types::{ErrorCode, Timestamp};
 
 use crate::fixture::{MINUTE, Shop, batch, merchants, minutes, pretty, profiles, rates, texts};
