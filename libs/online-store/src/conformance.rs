@@ -44,6 +44,7 @@ macro_rules! online_store_conformance {
             what_is_no_key_or_no_row_is_refused_and_nothing_written
             one_call_may_write_a_row_set_of_a_key_twice
             many_keys_in_one_call
+            a_read_takes_no_more_bytes_than_it_may
             newest_wins_among_concurrent_writers
             a_store_that_works_is_healthy
         );

@@ -105,13 +105,13 @@ fn builder(config: &EmbeddedConfig) -> Builder {
 
 #[async_trait]
 impl OnlineStore for EmbeddedStore {
-    async fn read(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber]) -> Result<Rows> {
+    async fn read_within(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber], max_bytes: usize) -> Result<Rows> {
         let span = tracing::debug_span!("online store read", keys = keys.len(), row_sets = row_sets.len());
-        if keys.len() * row_sets.len() <= INLINE_ROWS {
-            return span.in_scope(|| read(&self.db, keys, row_sets));
+        if keys.len().saturating_mul(row_sets.len()) <= INLINE_ROWS {
+            return span.in_scope(|| read(&self.db, keys, row_sets, max_bytes));
         }
         let (db, keys, row_sets) = (self.db.clone(), keys.clone(), row_sets.to_vec());
-        let reading = tokio::task::spawn_blocking(move || span.in_scope(|| read(&db, &keys, &row_sets)));
+        let reading = tokio::task::spawn_blocking(move || span.in_scope(|| read(&db, &keys, &row_sets, max_bytes)));
         reading.await.map_err(|error| Error::internal("reading the online store was cut off").with_source(error))?
     }
 
@@ -136,27 +136,27 @@ impl OnlineStore for EmbeddedStore {
 
     async fn check_health(&self) -> Result<()> {
         self.writer.check_health()?;
-        read(&self.db, &EncodedKeys::default(), &[]).map(|_| ())
+        read(&self.db, &EncodedKeys::default(), &[], 0).map(|_| ())
     }
 }
 
 /// Reads out of one snapshot.
-fn read(db: &Database, keys: &EncodedKeys, row_sets: &[RowSetNumber]) -> Result<Rows> {
+fn read(db: &Database, keys: &EncodedKeys, row_sets: &[RowSetNumber], max_bytes: usize) -> Result<Rows> {
     let snapshot = db.begin_read().map_err(storage_error)?;
     let rows = snapshot.open_table(table::ROWS).map_err(storage_error)?;
-    let mut answer = RowsBuilder::new(keys.len(), row_sets.len());
+    let mut answer = RowsBuilder::new(keys.len(), row_sets.len(), max_bytes);
     let mut table_key = Vec::new();
     for key in keys.iter() {
         for row_set in row_sets {
             let Some(key) = key else {
-                answer.push(None);
+                answer.push(None)?;
                 continue;
             };
             table::write_key(*row_set, key, &mut table_key);
             let found = rows.get(table_key.as_slice()).map_err(storage_error)?;
             match found {
-                Some(value) => answer.push(Some(Value::read(value.value())?.row)),
-                None => answer.push(None),
+                Some(value) => answer.push(Some(Value::read(value.value())?.row))?,
+                None => answer.push(None)?,
             }
             table_key.clear();
         }

@@ -17,8 +17,14 @@ use crate::Rows;
 pub trait OnlineStore: Send + Sync + 'static {
     /// The rows of each key in each row set: one call, however many. A missing key has no rows.
     ///
-    /// A row may be past its expiry: that only says when it may be removed.
-    async fn read(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber]) -> Result<Rows>;
+    /// A row may be past its expiry: that only says when it may be removed. RESOURCE_EXHAUSTED as soon as the rows have
+    /// more than `max_bytes` together, which no more than a row's bytes of memory are taken beyond.
+    async fn read_within(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber], max_bytes: usize) -> Result<Rows>;
+
+    /// The same, whatever it takes: for tools.
+    async fn read(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber]) -> Result<Rows> {
+        self.read_within(keys, row_sets, usize::MAX).await
+    }
 
     /// Writes each row that wins against the one that is there, as `mode` says, atomically per row; at `now`, which
     /// decides what is past its expiry.

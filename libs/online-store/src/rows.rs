@@ -1,6 +1,7 @@
 //! What a read answers.
 
 use bytes::Bytes;
+use larder_types::{Error, Result};
 
 /// Rows of N keys in R row sets, in one buffer. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,20 +16,32 @@ pub struct Rows {
 #[derive(Debug)]
 pub struct RowsBuilder {
     row_sets: usize,
+    max_bytes: usize,
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
+/// What a row has more or less, to begin with room for a few; and no more room than this before there are rows to fill it.
+const ROW_GUESS: usize = 128;
+const MOST_ROOM: usize = 64 << 10;
+
 impl RowsBuilder {
-    /// Room for the rows of `keys` keys in `row_sets` row sets.
-    pub fn new(keys: usize, row_sets: usize) -> Self {
-        Self { row_sets, bytes: Vec::with_capacity(128 * keys * row_sets), ends: Vec::with_capacity(keys * row_sets) }
+    /// For the rows of `keys` keys in `row_sets` row sets, which may have `max_bytes` together.
+    pub fn new(keys: usize, row_sets: usize, max_bytes: usize) -> Self {
+        let rows = keys.saturating_mul(row_sets);
+        let room = rows.saturating_mul(ROW_GUESS).min(MOST_ROOM).min(max_bytes);
+        Self { row_sets, max_bytes, bytes: Vec::with_capacity(room), ends: Vec::with_capacity(rows) }
     }
 
-    /// Adds the next row, or that there is none.
-    pub fn push(&mut self, row: Option<&[u8]>) {
-        self.bytes.extend_from_slice(row.unwrap_or_default());
+    /// Adds the next row, or that there is none. RESOURCE_EXHAUSTED where the rows would have too many bytes.
+    pub fn push(&mut self, row: Option<&[u8]>) -> Result<()> {
+        let row = row.unwrap_or_default();
+        if row.len() > self.max_bytes - self.bytes.len() {
+            return Err(Error::resource_exhausted(format!("the rows have more than {} bytes", self.max_bytes)));
+        }
+        self.bytes.extend_from_slice(row);
         self.ends.push(self.bytes.len());
+        Ok(())
     }
 
     /// The rows.
@@ -63,11 +76,12 @@ mod tests {
 
     #[test]
     fn rows_are_found_by_key_and_row_set() {
-        let mut rows = RowsBuilder::new(2, 2);
-        [Some(&b"a"[..]), None, None, Some(b"bc")].into_iter().for_each(|row| rows.push(row));
+        let mut rows = RowsBuilder::new(2, 2, 3);
+        [Some(&b"a"[..]), None, None, Some(b"bc")].into_iter().for_each(|row| rows.push(row).unwrap());
+        assert_eq!(rows.push(Some(b"d")).unwrap_err().code(), larder_types::ErrorCode::ResourceExhausted);
         let rows = rows.finish();
         assert_eq!((rows.get(0, 0), rows.get(0, 1)), (Some(&b"a"[..]), None));
         assert!(rows.row_set(1).eq([None, Some(&b"bc"[..])]));
-        assert_eq!(RowsBuilder::new(3, 0).finish().byte_len(), 0);
+        assert_eq!(RowsBuilder::new(3, 0, 0).finish().byte_len(), 0);
     }
 }

@@ -9,6 +9,7 @@ pub mod admin;
 pub mod authorize;
 pub mod call;
 pub mod config;
+pub mod heavy;
 pub mod host;
 pub mod listener;
 pub mod metrics;

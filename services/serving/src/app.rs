@@ -5,23 +5,19 @@
 
 use std::sync::Arc;
 
-use arrow::{
-    array::{Array, ArrayRef},
-    datatypes::DataType,
-};
+use arrow::array::{Array, ArrayRef};
 use larder_client::Projects;
-use larder_codec::DecodedColumn;
 use larder_definitions::selection::Asked;
 use larder_online_store::OnlineStore;
 use larder_service::{
     authorize::{Action, Resource, ResourceKind, authorize},
     call::CallContext,
 };
-use larder_types::{Clock, Error, Name, Result, Revision, RowVersion, Timestamp};
+use larder_types::{Clock, Name, Result, Revision, RowVersion, Timestamp};
 
 use crate::{
+    budget::Budget,
     config::Limits,
-    entities::Entities,
     plan::Plan,
     plans::Plans,
     read::{Answer, Reading, read},
@@ -48,6 +44,14 @@ pub struct Request {
     pub rows: usize,
 }
 
+impl Request {
+    /// How many rows the caller says or sends.
+    pub fn rows_told(&self) -> usize {
+        let sent = self.entities.iter().chain(&self.request_data).map(|(_, values)| values.len());
+        sent.chain([self.rows]).max().unwrap_or(0)
+    }
+}
+
 /// What the caller is told.
 #[derive(Debug)]
 pub struct Response {
@@ -67,9 +71,6 @@ impl Response {
     }
 }
 
-/// A row's version in an answer: two times, whether there is a row, and what frames them.
-const VERSION_BYTES: usize = 21;
-
 /// Answers online reads.
 pub struct Serving {
     store: Arc<dyn OnlineStore>,
@@ -87,6 +88,7 @@ impl Serving {
     /// Answers `request`, judged by the instant of its arrival.
     pub async fn answer(&self, request: Request, call: &CallContext) -> Result<Response> {
         let instant = self.clock.now();
+        let request = Arc::new(request);
         let mut plans = self.projects.get(&request.project, request.min_revision, call.patience()).await?;
         loop {
             let plan = plans.plan(&request.asked, request.full_names)?;
@@ -104,63 +106,18 @@ impl Serving {
 
     async fn answer_by(
         &self,
-        plan: &Plan,
-        request: &Request,
+        plan: &Arc<Plan>,
+        request: &Arc<Request>,
         instant: Timestamp,
         call: &CallContext,
     ) -> Result<Reading> {
-        let Request { project, entities, request_data, rows, include_replay, .. } = request;
-        authorize(&call.caller, Action::ReadFeatures, &resources(plan, project))?;
-        let entities = Entities::check(&plan.selection, entities, request_data, *rows, &self.limits)?;
-        let reading = read(plan, &*self.store, &entities, instant, *include_replay);
-        let reading = call.deadline.within("reading features", reading).await?;
-        if let Reading::Done(answer) = &reading {
-            self.limits.check_answer(bytes_of(answer))?;
-        }
-        Ok(reading)
+        authorize(&call.caller, Action::ReadFeatures, &resources(plan, &request.project))?;
+        let reading = read(plan, &*self.store, request, instant, Budget::new(self.limits));
+        call.deadline.within("reading features", reading).await
     }
 }
 
 fn resources<'a>(plan: &'a Plan, project: &'a str) -> Vec<Resource<'a>> {
     let view = |name: &'a Name| Resource::new(ResourceKind::FeatureView, project, name.as_str());
     plan.selection.views.iter().map(|selected| view(selected.view.name())).collect()
-}
-
-/// What an answer takes on the wire, nearly.
-fn bytes_of(answer: &Answer) -> usize {
-    let column = |column: &DecodedColumn| {
-        let values = column.values.to_data().get_slice_memory_size().unwrap_or(usize::MAX);
-        let is_bool = *column.values.data_type() == DataType::Boolean;
-        let bytes_for_bits = if is_bool { column.values.len() } else { 0 };
-        let statuses = column.statuses.as_ref().map_or(0, Vec::len);
-        values.saturating_add(bytes_for_bits).saturating_add(statuses)
-    };
-    let columns = answer.columns.iter().map(column).fold(0, usize::saturating_add);
-    let versions: usize = answer.versions.iter().map(Vec::len).sum();
-    columns.saturating_add(versions.saturating_mul(VERSION_BYTES))
-}
-
-impl Limits {
-    /// RESOURCE_EXHAUSTED where an answer for so many entities would have too many values.
-    pub fn check_entities(&self, rows: usize, features: usize) -> Result<()> {
-        if rows.saturating_mul(features.max(1)) <= self.max_values {
-            return Ok(());
-        }
-        Err(Error::resource_exhausted(format!(
-            "{rows} entities × {features} features are more than the {} values that an answer may have \
-             (serving.limits.max_values): ask for fewer entities at a time, or use StreamOnlineFeatures",
-            self.max_values
-        )))
-    }
-
-    fn check_answer(&self, bytes: usize) -> Result<()> {
-        if bytes <= self.max_answer_bytes.bytes() {
-            return Ok(());
-        }
-        Err(Error::resource_exhausted(format!(
-            "the answer would have {bytes} bytes; the limit is {} (serving.limits.max_answer_bytes): ask for fewer entities at a \
-             time, or use StreamOnlineFeatures",
-            self.max_answer_bytes
-        )))
-    }
 }

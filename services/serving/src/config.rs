@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use larder_service::config::{ByteSize, Problems, ServerConfig};
+use larder_service::{
+    config::{ByteSize, Problems, ServerConfig},
+    server::TRANSPORT_MESSAGE_LIMIT,
+};
 use serde::{Deserialize, Serialize};
 
 /// `serving`.
@@ -25,16 +28,30 @@ pub struct Config {
 pub struct Limits {
     /// Entities × features.
     pub max_values: usize,
-    /// The values in memory.
+    /// Its values.
     pub max_answer_bytes: ByteSize,
+    /// What it is made of: rows of the online store, and request data.
+    pub max_read_bytes: ByteSize,
 }
+
+/// The transport takes no greater messages.
+const MAX_ANSWER_BYTES: ByteSize = ByteSize(TRANSPORT_MESSAGE_LIMIT as u64);
+
+/// A column of variable values cannot have more than twice as many.
+const MAX_READ_BYTES: ByteSize = ByteSize::mebibytes(1_024);
 
 impl Config {
     /// Checks the ranges.
     pub fn check(&self, problems: &mut Problems) {
         problems.section("server", |problems| self.server.check(problems));
         problems.require(self.limits.max_values > 0, "limits.max_values", "must be above zero");
-        problems.require(self.limits.max_answer_bytes.bytes() > 0, "limits.max_answer_bytes", "must be above zero");
+        for (key, size, most) in [
+            ("limits.max_answer_bytes", self.limits.max_answer_bytes, MAX_ANSWER_BYTES),
+            ("limits.max_read_bytes", self.limits.max_read_bytes, MAX_READ_BYTES),
+        ] {
+            let message = format!("must be above zero and at most {most}");
+            problems.require((1..=most.bytes()).contains(&size.bytes()), key, message);
+        }
     }
 }
 
@@ -46,6 +63,10 @@ impl Default for Config {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_values: 5_000_000, max_answer_bytes: ByteSize::mebibytes(64) }
+        Self {
+            max_values: 5_000_000,
+            max_answer_bytes: ByteSize::mebibytes(64),
+            max_read_bytes: ByteSize::mebibytes(256),
+        }
     }
 }

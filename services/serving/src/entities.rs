@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use arrow::{
-    array::{Array, ArrayRef, UInt32Array},
-    compute::{cast, take},
+    array::{Array, ArrayRef},
+    compute::cast,
     datatypes::DataType,
 };
 use larder_definitions::{selection::Selection, unknown_name};
 use larder_types::{Error, Name, Result, ScalarType, ValueType};
 
-use crate::config::Limits;
+use crate::{app::Request, budget::Budget, keys::repeat_for_all};
 
 /// The columns of a request by name, all of `rows` rows.
 #[derive(Debug)]
@@ -28,18 +28,13 @@ impl Entities {
     ///
     /// `rows` counts where no column tells. INVALID_ARGUMENT names the column: missing, not needed, of another type, of
     /// another length. RESOURCE_EXHAUSTED names the limit that so many rows are above.
-    pub fn check(
-        selection: &Selection,
-        entities: &[(String, ArrayRef)],
-        request: &[(String, ArrayRef)],
-        rows: usize,
-        limits: &Limits,
-    ) -> Result<Self> {
+    pub fn check(selection: &Selection, asked: &Request, budget: &mut Budget) -> Result<Self> {
+        let Request { entities, request_data, rows, .. } = asked;
         let keys = check_keys(selection, entities)?;
-        let rows = count(&keys, request, rows)?;
+        let rows = count(&keys, request_data, *rows)?;
         // Before anything is made of so many rows: `rows` is a number that anybody can write.
-        limits.check_entities(rows, selection.outputs.len())?;
-        let request = check_request(selection, request, rows)?;
+        budget.check_entities(rows, selection.outputs.len())?;
+        let request = check_request(selection, request_data, rows, budget)?;
         Ok(Self { rows, keys, request })
     }
 
@@ -102,7 +97,12 @@ fn count(keys: &HashMap<Name, ArrayRef>, request: &[(String, ArrayRef)], rows: u
     }
 }
 
-fn check_request(selection: &Selection, columns: &[(String, ArrayRef)], rows: usize) -> Result<Vec<ArrayRef>> {
+fn check_request(
+    selection: &Selection,
+    columns: &[(String, ArrayRef)],
+    rows: usize,
+    budget: &mut Budget,
+) -> Result<Vec<ArrayRef>> {
     let mut given: HashMap<&str, &ArrayRef> = HashMap::with_capacity(columns.len());
     for (name, values) in columns {
         if given.insert(name, values).is_some() {
@@ -110,7 +110,10 @@ fn check_request(selection: &Selection, columns: &[(String, ArrayRef)], rows: us
         }
     }
     let wanted = selection.request_columns.iter();
-    let request = wanted.map(|(name, value_type)| request_column(given.remove(name.as_str()), name, *value_type, rows));
+    let column = |(name, value_type): &(Name, ValueType)| {
+        request_column(given.remove(name.as_str()), name, *value_type, rows, budget)
+    };
+    let request = wanted.map(column);
     let request = request.collect::<Result<_>>()?;
     match given.keys().min() {
         None => Ok(request),
@@ -122,7 +125,13 @@ fn check_request(selection: &Selection, columns: &[(String, ArrayRef)], rows: us
     }
 }
 
-fn request_column(given: Option<&ArrayRef>, name: &Name, wanted: ValueType, rows: usize) -> Result<ArrayRef> {
+fn request_column(
+    given: Option<&ArrayRef>,
+    name: &Name,
+    wanted: ValueType,
+    rows: usize,
+    budget: &mut Budget,
+) -> Result<ArrayRef> {
     let field = || format!("request_data.{name}");
     let values = given.ok_or_else(|| {
         Error::invalid_field(
@@ -133,7 +142,7 @@ fn request_column(given: Option<&ArrayRef>, name: &Name, wanted: ValueType, rows
     let values = widen(values, name, wanted)?;
     match values.len() {
         length if length == rows => Ok(values),
-        1 => repeat(&values, rows),
+        1 => repeat_for_all(&values, rows, budget),
         length => Err(Error::invalid_field(field(), format!("has {length} rows: send one for all, or {rows}"))),
     }
 }
@@ -153,11 +162,6 @@ fn widen(values: &ArrayRef, name: &Name, wanted: ValueType) -> Result<ArrayRef> 
         return Err(wrong_type("request_data", name, found, wanted));
     }
     cast(values, &target).map_err(|error| Error::internal(format!("request_data.{name}: {error}")))
-}
-
-fn repeat(values: &ArrayRef, rows: usize) -> Result<ArrayRef> {
-    let zeros = UInt32Array::from(vec![0; rows]);
-    take(values, &zeros, None).map_err(|error| Error::internal(format!("request data: {error}")))
 }
 
 fn wrong_type(part: &str, name: &Name, found: &DataType, wanted: ValueType) -> Error {

@@ -15,14 +15,18 @@ use larder_contracts::{
 };
 use larder_definitions::selection::Asked;
 use larder_expressions::ENGINE_VERSION;
-use larder_service::call::CallContext;
+use larder_service::{call::CallContext, heavy::work_on};
 use larder_types::{FeatureReference, Result, Revision, RowVersion};
+use prost::Message;
 use tonic::{Status, Streaming};
 
 use crate::app::{Request, Response, Serving};
 
 /// How many requests of a stream are answered at the same time.
 const STREAM_AHEAD: usize = 8;
+
+/// What a value takes in a message, to judge how long one takes to be read.
+const BYTES_A_VALUE: usize = 8;
 
 /// [`Serving`] as a gRPC service.
 #[derive(Clone)]
@@ -62,21 +66,26 @@ impl ServingService for ServingGrpc {
 
 impl ServingGrpc {
     async fn answer(&self, message: GetOnlineFeaturesRequest, call: &CallContext) -> Result<GetOnlineFeaturesResponse> {
-        let request = read_request(message)?;
+        let request = work_on(message.encoded_len() / BYTES_A_VALUE, || read_request(message)).await?;
         let include_replay = request.include_replay;
         let response = self.0.answer(request, call).await?;
-        let features = response.plan.selection.outputs.iter().zip(&response.answer.columns).map(|(output, column)| {
-            Ok(Feature {
-                name: output.name.clone(),
-                values: Some(columns::encode(&column.values)?),
-                statuses: column.statuses.clone().unwrap_or_default().into(),
-            })
-        });
-        Ok(GetOnlineFeaturesResponse {
-            features: features.collect::<Result<_>>()?,
-            replay: include_replay.then(|| replay(&response)),
-        })
+        let values = response.answer.columns.iter().map(|column| column.values.len()).sum();
+        work_on(values, move || wire_response(&response, include_replay)).await
     }
+}
+
+fn wire_response(response: &Response, include_replay: bool) -> Result<GetOnlineFeaturesResponse> {
+    let features = response.plan.selection.outputs.iter().zip(&response.answer.columns).map(|(output, column)| {
+        Ok(Feature {
+            name: output.name.clone(),
+            values: Some(columns::encode(&column.values)?),
+            statuses: column.statuses.clone().unwrap_or_default().into(),
+        })
+    });
+    Ok(GetOnlineFeaturesResponse {
+        features: features.collect::<Result<_>>()?,
+        replay: include_replay.then(|| replay(response)),
+    })
 }
 
 /// The first error is the stream's last item.

@@ -1,12 +1,15 @@
 //! The serving service: online reads. It plans, fetches, computes and answers; it never writes to a store.
 //!
 //! A request is taken apart in [`grpc`], answered in [`app`] by one [`plan::Plan`] at one instant: its rows are checked in
-//! [`entities`], fetched and decoded in [`read`]. Plans are made once per catalog and swapped as a whole ([`plans`]).
+//! [`entities`], its keys found in [`keys`], fetched and decoded in [`read`] as far as its [`budget`] goes. Plans are made
+//! once per catalog and swapped as a whole ([`plans`]).
 
 pub mod app;
+pub mod budget;
 pub mod config;
 pub mod entities;
 pub mod grpc;
+pub mod keys;
 pub mod plan;
 pub mod plans;
 pub mod read;

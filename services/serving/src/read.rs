@@ -1,18 +1,31 @@
 //! Reads a request's features: keys, one fetch per key, decoding by view, then what is computed from it.
+//!
+//! A request is taken in and an answer made beside the threads that serve, if they are great. No piece of an answer is made
+//! that the budget has no room for.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
-use larder_codec::{DecodedColumn, EncodedKeys, schema_number};
-use larder_definitions::selection::{ComputedFeature, ComputedInput, OutputSource};
+use arrow::{
+    array::{Array, ArrayRef},
+    compute::concat,
+};
+use larder_codec::{DecodedColumn, schema_number};
+use larder_definitions::selection::{ComputedFeature, ComputedInput, OutputSource, StoredFeature};
 use larder_expressions::RequestTime;
 use larder_online_store::{OnlineStore, Rows};
-use larder_types::{Error, Result, RowVersion, Status, Timestamp};
+use larder_service::heavy::work_on;
+use larder_types::{Error, ErrorCode, Result, RowVersion, Status, Timestamp};
 
 use crate::{
+    app::Request,
+    budget::{Budget, bytes_of},
     entities::Entities,
+    keys::Keys,
     plan::{Plan, ViewReader},
 };
+
+/// Entities that an expression is evaluated for at once: what is made is judged after each.
+const EVALUATED_ROWS: usize = 16_384;
 
 /// The values of all that was asked for.
 #[derive(Debug)]
@@ -32,36 +45,132 @@ pub enum Reading {
     Behind(Error),
 }
 
-/// Answers `plan` for `entities`, judged by `instant`.
+/// Answers `request` by `plan`, judged by `instant`.
 pub async fn read(
-    plan: &Plan,
+    plan: &Arc<Plan>,
     store: &dyn OnlineStore,
-    entities: &Entities,
+    request: &Arc<Request>,
+    instant: Timestamp,
+    mut budget: Budget,
+) -> Result<Reading> {
+    let values = request.rows_told().saturating_mul(plan.selection.outputs.len());
+    let (by_plan, asked) = (Arc::clone(plan), Arc::clone(request));
+    let taken = work_on(values, move || {
+        let entities = Entities::check(&by_plan.selection, &asked, &mut budget)?;
+        let keys: Vec<_> = by_plan.fetches.iter().map(|fetch| Keys::of(fetch, &entities)).collect::<Result<_>>()?;
+        Ok((entities, keys, budget))
+    });
+    let (entities, keys, mut budget) = taken.await?;
+    let rows = fetch(plan, store, &keys, &mut budget).await?;
+    let with_versions = request.include_replay;
+    let plan = Arc::clone(plan);
+    work_on(values, move || Making { plan: &plan, entities, keys, rows, instant, with_versions, budget }.answer()).await
+}
+
+async fn fetch(plan: &Plan, store: &dyn OnlineStore, keys: &[Keys], budget: &mut Budget) -> Result<Vec<Rows>> {
+    let mut fetched = Vec::with_capacity(keys.len());
+    for (fetch, keys) in plan.fetches.iter().zip(keys) {
+        let rows = store.read_within(&keys.distinct, &fetch.row_sets, budget.left_to_read()).await;
+        let is_too_much = |error: &Error| error.code() == ErrorCode::ResourceExhausted;
+        let rows = rows.map_err(|error| if is_too_much(&error) { budget.too_much_read() } else { error })?;
+        budget.read(rows.byte_len())?;
+        fetched.push(rows);
+    }
+    Ok(fetched)
+}
+
+/// An answer in the making.
+struct Making<'a> {
+    plan: &'a Plan,
+    entities: Entities,
+    /// By fetch.
+    keys: Vec<Keys>,
+    /// By fetch.
+    rows: Vec<Rows>,
     instant: Timestamp,
     with_versions: bool,
-) -> Result<Reading> {
-    let fetched = fetch(plan, store, entities).await?;
-    let mut stored = Vec::with_capacity(plan.readers.len());
-    let mut versions = Vec::new();
-    for reader in &plan.readers {
-        let oldest = reader.ttl.map(|ttl| instant.minus(ttl));
-        let mut columns = reader.decoder.columns(entities.rows);
-        let mut seen = Vec::with_capacity(if with_versions { entities.rows } else { 0 });
-        for entity in 0..entities.rows {
-            let row = fetched[reader.fetch].get(entity, reader.row_set);
-            let version = match columns.push(row, oldest) {
-                Ok(version) => version,
-                Err(error) => return unreadable(plan, reader, row, error),
-            };
-            if with_versions {
-                seen.push(version);
-            }
+    budget: Budget,
+}
+
+impl Making<'_> {
+    fn answer(mut self) -> Result<Reading> {
+        if self.with_versions {
+            self.budget.versions(self.entities.rows.saturating_mul(self.plan.readers.len()))?;
         }
-        stored.push(columns.finish()?);
-        versions.push(seen);
+        let mut stored = Vec::with_capacity(self.plan.readers.len());
+        let mut versions = Vec::new();
+        for (view, reader) in self.plan.readers.iter().enumerate() {
+            let keys = &self.keys[reader.fetch];
+            let oldest = reader.ttl.map(|ttl| self.instant.minus(ttl));
+            let mut columns = reader.decoder.columns(keys.distinct.len());
+            let mut seen = Vec::with_capacity(if self.with_versions { keys.distinct.len() } else { 0 });
+            for row in self.rows[reader.fetch].row_set(reader.row_set) {
+                let version = match columns.push(row, oldest) {
+                    Ok(version) => version,
+                    Err(error) => return unreadable(self.plan, reader, row, error),
+                };
+                if self.with_versions {
+                    seen.push(version);
+                }
+            }
+            let mut spread = Vec::new();
+            for (feature, column) in columns.finish()?.into_iter().enumerate() {
+                let bytes = keys.bytes_spread(&column);
+                charge(&mut self.budget, self.plan, OutputSource::Stored(StoredFeature { view, feature }), bytes)?;
+                spread.push(keys.spread_column(column)?);
+            }
+            stored.push(spread);
+            versions.push(if self.with_versions { keys.spread(seen) } else { seen });
+        }
+        let columns = self.assemble(stored)?;
+        Ok(Reading::Done(Answer { columns, versions }))
     }
-    let columns = assemble(plan, stored, entities, instant)?;
-    Ok(Reading::Done(Answer { columns, versions }))
+
+    fn assemble(&mut self, stored: Vec<Vec<DecodedColumn>>) -> Result<Vec<DecodedColumn>> {
+        let plan = self.plan;
+        let mut computed = Vec::with_capacity(plan.selection.computed.len());
+        for (at, feature) in plan.selection.computed.iter().enumerate() {
+            computed.push(self.compute(at, feature, &stored)?);
+        }
+        let column = |source: &OutputSource| match source {
+            OutputSource::Stored(at) => stored[at.view][at.feature].clone(),
+            OutputSource::Computed(at) => computed[*at].clone(),
+        };
+        Ok(plan.selection.outputs.iter().map(|output| column(&output.source)).collect())
+    }
+
+    /// All that is not PRESENT is null to an expression.
+    fn compute(
+        &mut self,
+        at: usize,
+        feature: &ComputedFeature,
+        stored: &[Vec<DecodedColumn>],
+    ) -> Result<DecodedColumn> {
+        let input = |input: &ComputedInput| match input {
+            ComputedInput::Stored(at) => Arc::clone(&stored[at.view][at.feature].values),
+            ComputedInput::Request(at) => Arc::clone(&self.entities.request[*at]),
+        };
+        let inputs: Vec<ArrayRef> = feature.inputs.iter().map(input).collect();
+        let rows = self.entities.rows;
+        let mut pieces = Vec::with_capacity(rows.div_ceil(EVALUATED_ROWS));
+        for start in (0..rows).step_by(EVALUATED_ROWS) {
+            let count = EVALUATED_ROWS.min(rows - start);
+            let inputs: Vec<_> = inputs.iter().map(|input| input.slice(start, count)).collect();
+            let piece = feature.expression.evaluate(&inputs, &RequestTime::One(self.instant), count)?;
+            let statuses = if piece.null_count() > 0 { count } else { 0 };
+            charge(&mut self.budget, self.plan, OutputSource::Computed(at), bytes_of(&piece) + statuses)?;
+            pieces.push(piece);
+        }
+        let values = together(pieces)?;
+        let statuses = (values.null_count() > 0).then(|| statuses_of(&values));
+        Ok(DecodedColumn { values, statuses })
+    }
+}
+
+/// What is an output goes into the answer, as often as it is one; what is not, is what it is made of.
+fn charge(budget: &mut Budget, plan: &Plan, source: OutputSource, bytes: usize) -> Result<()> {
+    let times = plan.selection.outputs.iter().filter(|output| output.source == source).count();
+    if times == 0 { budget.read(bytes) } else { budget.answer(bytes.saturating_mul(times)) }
 }
 
 fn unreadable(plan: &Plan, reader: &ViewReader, row: Option<&[u8]>, error: Error) -> Result<Reading> {
@@ -75,45 +184,12 @@ fn unreadable(plan: &Plan, reader: &ViewReader, row: Option<&[u8]>, error: Error
     }
 }
 
-async fn fetch(plan: &Plan, store: &dyn OnlineStore, entities: &Entities) -> Result<Vec<Rows>> {
-    let mut fetched = Vec::with_capacity(plan.fetches.len());
-    for fetch in &plan.fetches {
-        let keys: EncodedKeys = fetch.encoder.encode(&entities.key(&fetch.key_columns), entities.rows)?;
-        fetched.push(store.read(&keys, &fetch.row_sets).await?);
+fn together(mut pieces: Vec<ArrayRef>) -> Result<ArrayRef> {
+    if pieces.len() == 1 {
+        return Ok(pieces.swap_remove(0));
     }
-    Ok(fetched)
-}
-
-fn assemble(
-    plan: &Plan,
-    stored: Vec<Vec<DecodedColumn>>,
-    entities: &Entities,
-    instant: Timestamp,
-) -> Result<Vec<DecodedColumn>> {
-    let computed = plan.selection.computed.iter().map(|feature| compute(feature, &stored, entities, instant));
-    let computed = computed.collect::<Result<Vec<_>>>()?;
-    let column = |source: &OutputSource| match source {
-        OutputSource::Stored(at) => stored[at.view][at.feature].clone(),
-        OutputSource::Computed(at) => computed[*at].clone(),
-    };
-    Ok(plan.selection.outputs.iter().map(|output| column(&output.source)).collect())
-}
-
-/// All that is not PRESENT is null to an expression.
-fn compute(
-    feature: &ComputedFeature,
-    stored: &[Vec<DecodedColumn>],
-    entities: &Entities,
-    instant: Timestamp,
-) -> Result<DecodedColumn> {
-    let input = |input: &ComputedInput| match input {
-        ComputedInput::Stored(at) => Arc::clone(&stored[at.view][at.feature].values),
-        ComputedInput::Request(at) => Arc::clone(&entities.request[*at]),
-    };
-    let inputs: Vec<ArrayRef> = feature.inputs.iter().map(input).collect();
-    let values = feature.expression.evaluate(&inputs, &RequestTime::One(instant), entities.rows)?;
-    let statuses = (values.null_count() > 0).then(|| statuses_of(&values));
-    Ok(DecodedColumn { values, statuses })
+    let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
+    concat(&pieces).map_err(|error| Error::internal(format!("the pieces of a computed feature: {error}")))
 }
 
 fn statuses_of(values: &ArrayRef) -> Vec<u8> {

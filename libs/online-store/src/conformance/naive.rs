@@ -27,13 +27,13 @@ impl NaiveStore {
 
 #[async_trait]
 impl OnlineStore for NaiveStore {
-    async fn read(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber]) -> Result<Rows> {
+    async fn read_within(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber], max_bytes: usize) -> Result<Rows> {
         let rows = self.rows();
-        let mut answer = RowsBuilder::new(keys.len(), row_sets.len());
+        let mut answer = RowsBuilder::new(keys.len(), row_sets.len(), max_bytes);
         for key in keys.iter() {
             for row_set in row_sets {
                 let row = key.and_then(|key| rows.get(&(*row_set, Bytes::copy_from_slice(key))));
-                answer.push(row.map(|write| &write.row[..]));
+                answer.push(row.map(|write| &write.row[..]))?;
             }
         }
         Ok(answer.finish())

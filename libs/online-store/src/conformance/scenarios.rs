@@ -200,6 +200,17 @@ pub async fn many_keys_in_one_call(store: Store) {
     }
 }
 
+/// The same row asked for a thousand times is refused where so many of it are too much, and a byte more lets it pass.
+pub async fn a_read_takes_no_more_bytes_than_it_may(store: Store) {
+    store.write(vec![to_key("1.1:a", vec![forever(1, row(1, 1, 1))])], Newest, at(0)).await.unwrap();
+    let keys: EncodedKeys = (0..1_000).map(|_| Some("1.1:a")).collect();
+    let bytes = 1_000 * row(1, 1, 1).len();
+    let row_sets = [RowSetNumber(1)];
+    assert_eq!(store.read_within(&keys, &row_sets, bytes).await.unwrap().byte_len(), bytes);
+    let error = store.read_within(&keys, &row_sets, bytes - 1).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::ResourceExhausted);
+}
+
 /// Eight writers, the same keys, all rows in another order: in the end the newest of each key is there, and exactly the
 /// writers' rows that are newest were answered as written or equal.
 pub async fn newest_wins_among_concurrent_writers(store: Store) {

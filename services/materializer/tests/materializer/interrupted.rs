@@ -1,4 +1,4 @@
-//! A store whose process is stopped at one of its writes, before or after it.
+//! A store that does not answer one of its writes: its process is stopped then, before or after it, or it is away.
 
 use std::sync::{
     Arc,
@@ -8,21 +8,22 @@ use std::sync::{
 use async_trait::async_trait;
 use larder_codec::{EncodedKeys, KeyScope};
 use larder_online_store::{Capabilities, KeyWrite, OnlineStore, RowOutcome, Rows, SweepReport, WriteMode};
-use larder_types::{Result, RowSetNumber, Timestamp};
+use larder_types::{Error, Result, RowSetNumber, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-/// Stops its process at the write after so many; that write is done or not, and never answered.
+/// Does not answer the write after so many, nor any later one; that write is done or not.
 pub(crate) struct Interrupted {
     pub(crate) store: Arc<dyn OnlineStore>,
     pub(crate) writes_left: AtomicU32,
     pub(crate) is_done: bool,
-    pub(crate) stop: CancellationToken,
+    /// Stops its process; none: it goes on, and is told that the store is away.
+    pub(crate) stop: Option<CancellationToken>,
 }
 
 #[async_trait]
 impl OnlineStore for Interrupted {
-    async fn read(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber]) -> Result<Rows> {
-        self.store.read(keys, row_sets).await
+    async fn read_within(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber], max_bytes: usize) -> Result<Rows> {
+        self.store.read_within(keys, row_sets, max_bytes).await
     }
 
     async fn write(&self, writes: Vec<KeyWrite>, mode: WriteMode, now: Timestamp) -> Result<Vec<RowOutcome>> {
@@ -33,7 +34,10 @@ impl OnlineStore for Interrupted {
         if self.is_done {
             self.store.write(writes, mode, now).await?;
         }
-        self.stop.cancel();
+        match &self.stop {
+            Some(stop) => stop.cancel(),
+            None => return Err(Error::unavailable("the store is away")),
+        }
         std::future::pending().await
     }
 

@@ -65,8 +65,8 @@ impl FatefulStore {
 
 #[async_trait]
 impl OnlineStore for FatefulStore {
-    async fn read(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber]) -> Result<Rows> {
-        self.inner.read(keys, row_sets).await
+    async fn read_within(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber], max_bytes: usize) -> Result<Rows> {
+        self.inner.read_within(keys, row_sets, max_bytes).await
     }
 
     async fn write(&self, writes: Vec<KeyWrite>, mode: WriteMode, now: Timestamp) -> Result<Vec<RowOutcome>> {

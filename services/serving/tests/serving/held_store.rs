@@ -1,6 +1,9 @@
 //! An online store whose reads a test can hold up.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use async_trait::async_trait;
 use larder_codec::{EncodedKeys, KeyScope};
@@ -24,11 +27,17 @@ pub(crate) struct HeldStore {
     inner: Arc<dyn OnlineStore>,
     held: watch::Sender<Held>,
     arrived: Semaphore,
+    keys: AtomicUsize,
 }
 
 impl HeldStore {
     pub(crate) fn new(inner: Arc<dyn OnlineStore>) -> Self {
-        Self { inner, held: watch::Sender::new(Held::Nothing), arrived: Semaphore::new(0) }
+        Self { inner, held: watch::Sender::new(Held::Nothing), arrived: Semaphore::new(0), keys: AtomicUsize::new(0) }
+    }
+
+    /// How many keys were read since this was asked last.
+    pub(crate) fn keys_read(&self) -> usize {
+        self.keys.swap(0, Ordering::SeqCst)
     }
 
     pub(crate) fn hold(&self, held: Held) {
@@ -44,7 +53,8 @@ impl HeldStore {
 
 #[async_trait]
 impl OnlineStore for HeldStore {
-    async fn read(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber]) -> Result<Rows> {
+    async fn read_within(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber], max_bytes: usize) -> Result<Rows> {
+        self.keys.fetch_add(keys.len(), Ordering::SeqCst);
         self.arrived.add_permits(1);
         let is_let = |held: &Held| match held {
             Held::Nothing => true,
@@ -52,7 +62,7 @@ impl OnlineStore for HeldStore {
             Held::Of(count) => keys.len() != *count,
         };
         drop(self.held.subscribe().wait_for(is_let).await);
-        self.inner.read(keys, row_sets).await
+        self.inner.read_within(keys, row_sets, max_bytes).await
     }
 
     async fn write(&self, writes: Vec<KeyWrite>, mode: WriteMode, now: Timestamp) -> Result<Vec<RowOutcome>> {

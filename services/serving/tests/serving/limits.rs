@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     held_store::Held,
-    shop::{floats, ints, owned, service, shop, table},
+    shop::{floats, ints, owned, references, service, shop, table},
 };
 
 /// Clients of `endpoint` in process and over a port, which is closed when the sender is dropped.
@@ -98,6 +98,63 @@ async fn four_billion_rows_are_refused_at_once() {
     {
         let error = sandbox.ask(&OnlineRequest { rows: u32::MAX, ..asked }).await.unwrap_err();
         assert_is(&error, ErrorCode::ResourceExhausted, "serving.limits.max_values");
+    }
+}
+
+/// However many entities share a key, and all do in a view without entity, its row is read once.
+#[tokio::test]
+async fn a_key_is_read_once() {
+    let sandbox = shop().await;
+    let now = sandbox.clock.now();
+    sandbox.push("skies", vec![("temperature", floats(&[21.5]))], vec![now]).await;
+    let rows: usize = 100_000;
+    let asked = service("weather_service", vec![]);
+    let answer = sandbox.ask(&OnlineRequest { rows: rows as u32, ..asked }).await.unwrap();
+    assert_eq!(table(&answer), [("temperature", vec!["21.5".to_owned(); rows])]);
+    assert_eq!(answer.replay.unwrap().views[0].versions.len(), rows);
+    assert_eq!(sandbox.store.keys_read(), 1);
+
+    let customers: Vec<i64> = (0..20_000).map(|row| row % 3 + 2).collect();
+    let keys: ArrayRef =
+        Arc::new(customers.iter().map(|key| (*key != 4).then_some(*key)).collect::<arrow::array::Int64Array>());
+    let request_data = owned(vec![("total", floats(&[0.5])), ("bonus", ints(&[1]))]);
+    let asked = service("derived_service", vec![("customer_id", keys)]);
+    let answer = sandbox.ask(&OnlineRequest { request_data, ..asked }).await.unwrap();
+    assert_eq!(sandbox.store.keys_read(), 3);
+    let of = |customer: &i64, (second, others): (&str, &str)| if *customer == 2 { second } else { others }.to_owned();
+    let expected = |shown| customers.iter().map(|customer| of(customer, shown)).collect::<Vec<_>>();
+    assert_eq!(table(&answer), [("share", expected(("5", "NULL"))), ("reward", expected(("21", "1")))]);
+    let found: Vec<_> = answer.replay.unwrap().views[0].versions.iter().map(Option::is_some).collect();
+    assert_eq!(found, customers.iter().map(|customer| *customer < 4).collect::<Vec<_>>());
+}
+
+/// A few bytes that many entities share are refused before they are written down for each.
+#[tokio::test]
+async fn what_would_be_repeated_too_often_is_refused_before_it_is() {
+    let sandbox = shop().await;
+    let now = sandbox.clock.now();
+    let columns = vec![
+        ("customer_id", ints(&[1])),
+        ("score", floats(&[0.0])),
+        ("visits", Arc::new(arrow::array::Int32Array::from(vec![0])) as ArrayRef),
+        ("city", Arc::new(StringArray::from(vec!["x".repeat(1 << 20)])) as ArrayRef),
+    ];
+    sandbox.push("visits", columns, vec![now]).await;
+    // A hundred gigabytes, if it were made; the answer without it is small.
+    let many = ints(&vec![1; 100_000]);
+    let error = sandbox.ask(&references(&["profile.city"], vec![("customer_id", many.clone())])).await.unwrap_err();
+    assert_is(&error, ErrorCode::ResourceExhausted, "the limit is 64MiB (serving.limits.max_answer_bytes)");
+    let asked = references(&["profile.visits"], vec![("customer_id", many)]);
+    let answer = sandbox.ask(&OnlineRequest { include_replay: false, ..asked }).await.unwrap();
+    assert_eq!(answer.features[0].values.len(), 100_000);
+
+    let endpoint = sandbox.serving_with(|config| config.limits.max_read_bytes = ByteSize(100_000));
+    let client = ServingClient::new(Transport::in_process(endpoint));
+    let request_data = owned(vec![("total", floats(&[1.0]))]);
+    let data = OnlineRequest { request_data, rows: 100_000, ..service("asked_service", vec![]) };
+    for asked in [data, profiles(4)] {
+        let error = client.online_features(&asked).await.unwrap_err();
+        assert_is(&error, ErrorCode::ResourceExhausted, "more bytes than the limit of 100000 (serving.limits.max_read");
     }
 }
 

@@ -1,0 +1,21 @@
+//! Work that keeps a processor busy, away from the threads that answer calls: one great request would hold up the small
+//! ones that happen to be on its thread.
+
+use larder_types::{Error, Result};
+use tracing::Span;
+
+/// So many values, rows or the like are worked on at once, where the call is: a fraction of a millisecond.
+const LIGHT: usize = 4_096;
+
+/// Does `work` on so many `units`: at once if they are few, else on a thread that may be busy for long. Dropping the future
+/// does not end work that has begun.
+pub async fn work_on<T: Send + 'static>(units: usize, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    if units <= LIGHT {
+        return work();
+    }
+    let span = Span::current();
+    let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
+    done.unwrap_or_else(|error| {
+        Err(Error::internal(format!("the work on a call was cut off: {error}")).with_source(error))
+    })
+}
