@@ -1,8 +1,8 @@
 //! Runs, their plans, watermarks and ends.
 
 use larder_definitions::run::{
-    EventTimes, FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, Run, RunPlan, RunRequest,
-    RunState, Scope, SpineDigest, TrainingSetRequest, Watermark, WatermarkKey,
+    EventTimes, FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, ReadFiles, Run, RunPlan,
+    RunRequest, RunState, Scope, SpineDigest, TrainingSetRequest, Watermark, WatermarkKey,
 };
 use larder_types::{LeaseNumber, Result, Revision, RowSetNumber, SchemaNumber, Timestamp};
 
@@ -303,7 +303,9 @@ impl Wire for Watermark {
 
     fn to_wire(&self) -> api::Watermark {
         let position = match &self.position {
-            Position::Files(files) => api::watermark::Position::Files(api::FileSet { files: all_to_wire(files) }),
+            Position::Files(ReadFiles { files, in_part }) => {
+                api::watermark::Position::Files(api::FileSet { files: all_to_wire(files), in_part: in_part.clone() })
+            }
             Position::Log(segments) => api::watermark::Position::Log(api::LogPosition { segments: segments.clone() }),
             Position::Time(time) => api::watermark::Position::Time(time.as_micros()),
         };
@@ -313,8 +315,8 @@ impl Wire for Watermark {
     fn from_wire(message: api::Watermark, at: &Path<'_>) -> Result<Self> {
         let api::Watermark { key, position } = message;
         let position = match position.ok_or_else(|| at.not_understood("its position"))? {
-            api::watermark::Position::Files(api::FileSet { files }) => {
-                Position::Files(at.field("files").read_all("files", files)?)
+            api::watermark::Position::Files(api::FileSet { files, in_part }) => {
+                Position::Files(ReadFiles { files: at.field("files").read_all("files", files)?, in_part })
             }
             api::watermark::Position::Log(api::LogPosition { segments }) => Position::Log(segments),
             api::watermark::Position::Time(time) => Position::Time(Timestamp::from_micros(time)),

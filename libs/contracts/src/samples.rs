@@ -8,8 +8,8 @@ use larder_definitions::{
     OnDemandFeature, OnDemandFeatureView, ParquetSource, PostgresSource, PushSchema, PushSource, Relation,
     RequestField, ResolvedSource, ResolvedView, Schedule, Source, SourceKind, ViewUse,
     run::{
-        EventTimes, FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, Run, RunPlan,
-        RunRequest, RunState, Scope, SpineDigest, TrainingSetRequest, Watermark, WatermarkKey,
+        EventTimes, FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, ReadFiles, Run,
+        RunPlan, RunRequest, RunState, Scope, SpineDigest, TrainingSetRequest, Watermark, WatermarkKey,
     },
 };
 use larder_types::{
@@ -206,7 +206,8 @@ fn run_plan() -> impl Strategy<Value = RunPlan> {
         schema: SchemaNumber(schema),
     });
     let position = prop_oneof![
-        vec(files(), 0..3).prop_map(Position::Files),
+        (vec(files(), 0..3), vec(text(), 0..2))
+            .prop_map(|(files, in_part)| Position::Files(ReadFiles { files, in_part })),
         segments().prop_map(Position::Log),
         time().prop_map(Position::Time),
     ];

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     event_times::{EventTimes, overlapping},
     fold::apply_event,
-    runs::{RunsState, watermark_move},
+    runs::RunsState,
 };
 
 /// Names a run. Of a scheduled one: `<view>@<instant>`, so that whoever creates it first has it.
@@ -188,13 +188,6 @@ pub struct FileVersion {
     pub etag: Option<String>,
 }
 
-impl FileVersion {
-    /// Of a file that was not read to the end: no file that is there is equal to it.
-    pub fn read_in_part(path: String) -> Self {
-        Self { path, size: 0, etag: None }
-    }
-}
-
 /// How much was done, counted in rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -239,12 +232,22 @@ pub struct WatermarkKey {
     pub schema: SchemaNumber,
 }
 
+/// Files that were read. Of a plan those that its run reads, of a watermark all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ReadFiles {
+    /// As they were; one of each path.
+    pub files: Vec<FileVersion>,
+    /// The paths of those that have rows later than the start of the run that read them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_part: Vec<String>,
+}
+
 /// How far a source was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Position {
     /// The files that were read.
-    Files(Vec<FileVersion>),
+    Files(ReadFiles),
     /// The last segment of each writer of the push log.
     Log(BTreeMap<String, u64>),
     /// Event or created times before this.

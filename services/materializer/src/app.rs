@@ -1,19 +1,24 @@
 //! The materializer: creates runs for who asks, works on them, keeps schedules and the push log.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt::Display, sync::Arc, time::Duration};
 
 use larder_client::{Projects, RunFilter, RunsClient};
 use larder_definitions::{
-    Catalog, ResolvedView,
+    Catalog, ResolvedSource, ResolvedView,
     run::{MaterializeRequest, Run, RunRequest, RunState, Scope},
     schedule::scheduled_run_id,
 };
 use larder_push_log::Compactor;
 use larder_types::{Clock, Error, Name, Result, Revision, Timestamp};
+use prometheus::IntCounterVec;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{schedule::due, training::Training, worker::Worker};
+use crate::{
+    schedule::{Due, due},
+    training::Training,
+    worker::Worker,
+};
 
 /// How often is looked for runs that nobody works on, and for ticks of schedules.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -43,6 +48,8 @@ pub struct Materializer {
     pub clock: Arc<dyn Clock>,
     /// Told when there is a new run.
     pub work_there: Notify,
+    /// Ticks that came during a run of their view, by project and view.
+    pub skipped_ticks: IntCounterVec,
 }
 
 /// What is to be materialized.
@@ -84,23 +91,28 @@ impl Materializer {
         Ok(self.runs.create(project, &id, &request).await?.0)
     }
 
-    /// Works on runs that nobody works on, and creates those that are due, until `stop`.
+    /// Works on runs that nobody works on, until `stop`.
     pub async fn run(&self, stop: &CancellationToken) -> Result<()> {
         while !stop.is_cancelled() {
             for project in self.projects.follow_all().await? {
-                self.tick(&project).await?;
-                for run in self.open_runs(&project).await? {
-                    self.worker.work(&project, &run.id, stop).await?;
-                    if stop.is_cancelled() {
-                        return Ok(());
-                    }
-                }
+                let done = self.work_on(&project, stop).await;
+                told(done, "runs", &project);
             }
             tokio::select! {
                 () = self.work_there.notified() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = stop.cancelled() => {}
             }
+        }
+        Ok(())
+    }
+
+    async fn work_on(&self, project: &Name, stop: &CancellationToken) -> Result<()> {
+        for run in self.open_runs(project).await? {
+            if stop.is_cancelled() {
+                break;
+            }
+            told(self.worker.work(project, &run.id, stop).await, "a run", project);
         }
         Ok(())
     }
@@ -115,16 +127,41 @@ impl Materializer {
         Ok(open)
     }
 
-    /// Creates the runs that schedules ask for.
-    async fn tick(&self, project: &Name) -> Result<()> {
+    /// Creates the runs that schedules ask for, until `stop`.
+    pub async fn keep_schedules(&self, stop: &CancellationToken) -> Result<()> {
+        let mut skipped = HashMap::new();
+        while !stop.is_cancelled() {
+            for project in self.projects.follow_all().await? {
+                told(self.tick(&project, &mut skipped).await, "schedules", &project);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates what is due; `skipped` has the tick of each view that was skipped last, so that each is counted once.
+    async fn tick(&self, project: &Name, skipped: &mut HashMap<(Name, Name), Timestamp>) -> Result<()> {
         let Ok(catalog) = self.projects.get(project.as_str(), Revision(0), LOOK_EVERY).await else { return Ok(()) };
         let scheduled = catalog.feature_views.values().filter(|view| view.definition.schedule.is_some());
         for view in scheduled {
             // A run that was made further back is given again under its id.
             let filter = RunFilter { view: Some(view.name().clone()), page_size: RUNS_PAGE, ..RunFilter::default() };
             let runs = self.runs.list(project, &filter).await?.runs;
-            if let Some(tick) = due(view, catalog.created_at, &runs, self.clock.now())? {
-                self.create(project, view, Scope::Incremental, Some(tick)).await?;
+            match due(view, catalog.created_at, &runs, self.clock.now())? {
+                Due::Nothing => {}
+                Due::Run(tick) => {
+                    self.create(project, view, Scope::Incremental, Some(tick)).await?;
+                    self.work_there.notify_one();
+                }
+                Due::Skipped(tick) => {
+                    if skipped.insert((project.clone(), view.name().clone()), tick) != Some(tick) {
+                        self.skipped_ticks.with_label_values(&[project.as_str(), view.name().as_str()]).inc();
+                        tracing::warn!(%project, view = %view.name(), %tick, "a tick is skipped: the view is being materialized");
+                    }
+                }
             }
         }
         Ok(())
@@ -150,16 +187,29 @@ impl Materializer {
                 () = stop.cancelled() => return Ok(()),
             }
             for (project, _) in self.projects.followed() {
-                let catalog = self.projects.get(project.as_str(), Revision(0), LOOK_EVERY).await?;
+                let catalog = self.projects.get(project.as_str(), Revision(0), LOOK_EVERY).await;
+                let Ok(catalog) = catalog else { continue };
                 for source in catalog.sources.values() {
-                    let Some(schema) = &source.push_schema else { continue };
-                    let keys: Vec<Name> = schema.keys.iter().map(|key| key.name.clone()).collect();
-                    let name = &source.definition.name;
-                    self.compactor.compact(&project, name, &keys).await?;
-                    self.compactor.sweep(&project, name).await?;
+                    told(self.compact_source(&project, source).await, &source.definition.name, &project);
                 }
             }
         }
+    }
+
+    async fn compact_source(&self, project: &Name, source: &ResolvedSource) -> Result<()> {
+        let Some(schema) = &source.push_schema else { return Ok(()) };
+        let keys: Vec<Name> = schema.keys.iter().map(|key| key.name.clone()).collect();
+        let name = &source.definition.name;
+        self.compactor.compact(project, name, &keys).await?;
+        self.compactor.sweep(project, name).await?;
+        Ok(())
+    }
+}
+
+/// What goes wrong with one project, run or source does not keep the others from their turn; it has its own at the next.
+fn told(done: Result<()>, what: impl Display, project: &Name) {
+    if let Err(error) = done {
+        tracing::error!(%project, %what, %error, "not done, and tried again later");
     }
 }
 

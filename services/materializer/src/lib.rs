@@ -29,12 +29,18 @@ use larder_service::{
     server::{Endpoint, GrpcServer, Surroundings, TRANSPORT_MESSAGE_LIMIT},
     tasks::{OnFailure, TaskKind, Tasks},
 };
-use larder_types::{Clock, Result};
+use larder_types::{Clock, Error, Result};
+use prometheus::{IntCounterVec, Opts};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
-    app::Materializer, config::Config, grpc::MaterializerGrpc, load::Loader, training::Training, worker::Worker,
+    app::Materializer,
+    config::Config,
+    grpc::MaterializerGrpc,
+    load::Loader,
+    training::{Threads, Training},
+    worker::Worker,
 };
 
 /// What the service works with.
@@ -62,8 +68,10 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// What runs in the background, and what happens when it fails.
 const WORK: TaskKind = TaskKind::new("materializations", OnFailure::Restart);
+const SCHEDULES: TaskKind = TaskKind::new("schedules", OnFailure::Restart);
 const SWEEP: TaskKind = TaskKind::new("online store sweeping", OnFailure::Restart);
 const COMPACT: TaskKind = TaskKind::new("push log rewriting", OnFailure::Restart);
+const LEFT_BEHIND: TaskKind = TaskKind::new("training sets left behind", OnFailure::Restart);
 
 /// Works on runs, and answers calls.
 pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
@@ -102,12 +110,16 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
             projects: projects.clone(),
             sets: TrainingSets::new(deps.history, training_options),
             clock: Arc::clone(&deps.clock),
+            threads: Arc::new(Threads::start()?),
+            tasks: deps.tasks.clone(),
+            shutdown: deps.surroundings.shutdown.clone(),
         },
         runs,
         projects,
         compactor: deps.compactor,
         clock: deps.clock,
         work_there: Notify::new(),
+        skipped_ticks: skipped_ticks(&deps.surroundings)?,
     });
     start_tasks(&deps.tasks, &materializer);
     let service = MaterializerServiceServer::new(MaterializerGrpc(materializer));
@@ -116,12 +128,25 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     GrpcServer::new(&config.server, deps.surroundings).add(service).build()
 }
 
+fn skipped_ticks(surroundings: &Surroundings) -> Result<IntCounterVec> {
+    let words = "Ticks of schedules that came during a run of their view";
+    let metric =
+        IntCounterVec::new(Opts::new("larder_materialization_skipped_ticks_total", words), &["project", "view"]);
+    let metric = metric.map_err(|error| Error::internal(format!("the metric of ticks: {error}")))?;
+    surroundings.metrics.register(metric.clone())?;
+    Ok(metric)
+}
+
 fn start_tasks(tasks: &Tasks, materializer: &Arc<Materializer>) {
     let shared = || Arc::clone(materializer);
-    let (working, sweeping, compacting) = (shared(), shared(), shared());
+    let (working, scheduling, sweeping, compacting, ending) = (shared(), shared(), shared(), shared(), shared());
     tasks.spawn(WORK, move |stop| {
         let materializer = Arc::clone(&working);
         async move { materializer.run(&stop).await }
+    });
+    tasks.spawn(SCHEDULES, move |stop| {
+        let materializer = Arc::clone(&scheduling);
+        async move { materializer.keep_schedules(&stop).await }
     });
     tasks.spawn(SWEEP, move |stop| {
         let materializer = Arc::clone(&sweeping);
@@ -130,5 +155,9 @@ fn start_tasks(tasks: &Tasks, materializer: &Arc<Materializer>) {
     tasks.spawn(COMPACT, move |stop| {
         let materializer = Arc::clone(&compacting);
         async move { materializer.compact(&stop).await }
+    });
+    tasks.spawn(LEFT_BEHIND, move |stop| {
+        let materializer = Arc::clone(&ending);
+        async move { materializer.training.end_left_behind(&stop).await }
     });
 }

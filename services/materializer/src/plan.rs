@@ -1,7 +1,7 @@
 //! What a materialization is to read, decided from what it was asked for, what there is and what was read before. Pure:
 //! tested without a store.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::cmp::Reverse;
 
 use larder_definitions::{
     ResolvedSource, ResolvedView, SourceKind,
@@ -11,19 +11,19 @@ use larder_offline_store::history::ReadBefore;
 use larder_online_store::WriteMode;
 use larder_types::{Name, Revision, RowSetNumber, Timestamp};
 
-/// What of the view was read before: nothing for a full run, for a range by hand, and of a source without a watermark (a
-/// row set, source, query or schema that is new). `others` are the newest other runs of the view, the newest first.
+/// What of the view was read before, by its watermarks; a row set, source, query or schema that is new has none. `others` are
+/// the newest other runs of the view, the newest first.
 pub fn read_before(view: &ResolvedView, scope: Scope, watermarks: &[Watermark], others: &[Run]) -> ReadBefore {
     let known = |source: &ResolvedSource| {
         let key = watermark_key(view, view.row_set, source);
         let found = watermarks.iter().find(|watermark| watermark.key == key)?;
         Some((key.source, found.position.clone()))
     };
-    let positions = match scope {
-        Scope::Full | Scope::Range { .. } => BTreeMap::new(),
-        Scope::Incremental => sources(view).filter_map(known).collect(),
+    let again = match scope {
+        Scope::Full | Scope::Range { .. } => true,
+        Scope::Incremental => false,
     };
-    ReadBefore { positions, in_part: has_run_in_part(others) }
+    ReadBefore { positions: sources(view).filter_map(known).collect(), in_part: has_run_in_part(others), again }
 }
 
 /// Whether rows may have been written since the watermarks were moved last.

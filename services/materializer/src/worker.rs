@@ -13,7 +13,7 @@ use larder_definitions::{
 };
 use larder_offline_store::history::TimeRange;
 use larder_service::trace;
-use larder_types::{Clock, Error, ErrorCode, LeaseNumber, Name, Result, Revision};
+use larder_types::{Clock, Error, ErrorCode, LeaseNumber, Name, Result, Retry, Revision};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
@@ -25,6 +25,9 @@ use crate::{
 
 /// How long the registry may take for one answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// How many workers may leave a run to the next because of what may go well later. It takes as many lease terms.
+const LEASES: u64 = 20;
 
 /// How many runs are asked for at once.
 const RUNS_PAGE: u32 = 20;
@@ -107,7 +110,7 @@ impl Worker {
         let counts = Mutex::new(run.progress);
         let renewing = self.keep_lease(project, &run.id, lease, term, &counts);
         tokio::select! {
-            done = self.materialize(project, run.clone(), lease, &counts) => done.map_err(Stopped::Failed),
+            done = self.materialize(project, run.clone(), lease, &counts) => done.map_err(|error| stopped_by(error, lease)),
             stopped = renewing => Err(stopped),
             () = stop.cancelled() => Err(Stopped::Abandoned(Error::cancelled("the materializer is stopping"))),
         }
@@ -132,7 +135,9 @@ impl Worker {
             match runs.report_progress(project, run_id, lease, &progress).await {
                 Ok(true) => return Stopped::Cancelled,
                 Ok(false) => good_until = asked_at + term * 2 / 3,
-                Err(error) if error.code() == ErrorCode::Conflict => return Stopped::Abandoned(error),
+                Err(error) if matches!(error.code(), ErrorCode::Conflict | ErrorCode::FailedPrecondition) => {
+                    return Stopped::Abandoned(error);
+                }
                 Err(error) if asked_at >= good_until => return Stopped::Abandoned(error),
                 Err(_) => {}
             }
@@ -232,6 +237,14 @@ impl Worker {
         };
         let view = Arc::clone(catalog.feature_view(request.view.as_str())?);
         Ok((catalog, view))
+    }
+}
+
+/// What may go well later is left to be resumed, but not for ever.
+fn stopped_by(error: Error, lease: LeaseNumber) -> Stopped {
+    match error.code().retry() {
+        Retry::AfterBackoff | Retry::AfterReread if lease.0 < LEASES => Stopped::Abandoned(error),
+        Retry::AfterBackoff | Retry::AfterReread | Retry::Never => Stopped::Failed(error),
     }
 }
 

@@ -197,7 +197,7 @@ impl Runs {
         Ok(self.with_counts(run))
     }
 
-    /// Runs of a view, or of all, in some states, or in any; newest first.
+    /// Runs of a view, or of all, in some states, or in any; newest first, without their parts.
     pub fn list(&self, view: Option<&str>, states: &[RunState]) -> Vec<Run> {
         let of_view = |run: &Run| match (&run.request, view) {
             (_, None) => true,
@@ -206,7 +206,7 @@ impl Runs {
         };
         let state = self.folded.read();
         let chosen = state.runs().filter(|run| of_view(run) && (states.is_empty() || states.contains(&run.state)));
-        let mut runs: Vec<Run> = chosen.cloned().map(|run| self.with_counts(run)).collect();
+        let mut runs: Vec<Run> = chosen.map(|run| self.with_counts(run.without_parts())).collect();
         runs.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| b.id.cmp(&a.id)));
         runs
     }

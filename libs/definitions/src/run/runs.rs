@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use larder_types::{Error, Name, Result, Timestamp};
+use larder_types::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Position, Run, RunEvent, RunId, RunRequest, RunState, Scope, Watermark, WatermarkKey, apply_event};
+use super::{Position, ReadFiles, Run, RunEvent, RunId, RunState, Watermark, WatermarkKey, apply_event};
 use crate::stored;
 
 /// The newest snapshot format.
@@ -17,12 +17,12 @@ const FORMAT: u32 = 1;
 pub struct RunsState {
     runs: BTreeMap<RunId, Run>,
     watermarks: BTreeMap<WatermarkKey, Position>,
-    /// Runs that have not ended, by the view they materialize.
-    active: BTreeMap<Name, BTreeSet<RunId>>,
 }
 
 impl RunsState {
     /// Folds an event; nothing is changed where it is refused (see [`apply_event`]).
+    ///
+    /// Of a run that has ended its parts and positions are forgotten: the watermarks have what of them counts.
     pub fn apply(&mut self, event: &RunEvent) -> Result<&Run> {
         let run = apply_event(self.runs.get(&event.run).cloned(), event)?;
         if run.state == RunState::Succeeded {
@@ -30,7 +30,7 @@ impl RunsState {
                 self.move_watermark(watermark);
             }
         }
-        self.index(&run);
+        let run = if run.state.is_final() { run.without_parts() } else { run };
         Ok(self.runs.entry(event.run.clone()).insert_entry(run).into_mut())
     }
 
@@ -47,16 +47,6 @@ impl RunsState {
     /// Every run, by id.
     pub fn runs(&self) -> impl Iterator<Item = &Run> {
         self.runs.values()
-    }
-
-    /// The runs of a view that have not ended: a tick during one of them is skipped and counted.
-    pub fn active_runs_of(&self, view: &str) -> impl Iterator<Item = &Run> {
-        self.active.get(view).into_iter().flatten().filter_map(|id| self.runs.get(id))
-    }
-
-    /// Whether a run of the view has not ended.
-    pub fn is_active(&self, view: &str) -> bool {
-        self.active_runs_of(view).next().is_some()
     }
 
     /// Up to where everything is in the store.
@@ -79,81 +69,53 @@ impl RunsState {
         stored::decode("a snapshot of runs", FORMAT, bytes)
     }
 
-    fn index(&mut self, run: &Run) {
-        let view = match &run.request {
-            RunRequest::Materialize(request) => &request.view,
-            RunRequest::TrainingSet(_) => return,
-        };
-        if !run.state.is_final() {
-            self.active.entry(view.clone()).or_default().insert(run.id.clone());
-        } else if let Some(active) = self.active.get_mut(view) {
-            active.remove(&run.id);
-            if active.is_empty() {
-                self.active.remove(view);
-            }
-        }
-    }
-
+    /// A source of a row set has one watermark. Were those of other queries and schemas kept, going back to one of them
+    /// would take for read what was written in another way since.
     fn move_watermark(&mut self, watermark: &Watermark) {
-        let position = match self.watermarks.get(&watermark.key) {
+        let position = match self.watermarks.remove(&watermark.key) {
             Some(current) => current.moved_to(&watermark.position),
             None => watermark.position.clone(),
         };
+        let WatermarkKey { row_set, source, .. } = &watermark.key;
+        self.watermarks.retain(|key, _| key.row_set != *row_set || key.source != *source);
         self.watermarks.insert(watermark.key.clone(), position);
     }
 }
 
 impl Position {
     /// The position after a run that reached `reached`. Times and log positions never go back, whichever of two runs ends
-    /// first; of files the last list counts, since reading one again does no harm.
+    /// first; files are added to those read before, each as it was read last.
     #[must_use]
-    pub fn moved_to(&self, reached: &Self) -> Self {
+    pub fn moved_to(self, reached: &Self) -> Self {
         match (self, reached) {
-            (Self::Time(current), Self::Time(reached)) => Self::Time(*current.max(reached)),
-            (Self::Log(current), Self::Log(reached)) => {
-                let mut merged = current.clone();
+            (Self::Time(current), Self::Time(reached)) => Self::Time(current.max(*reached)),
+            (Self::Log(mut merged), Self::Log(reached)) => {
                 for (writer, segment) in reached {
                     let known = merged.entry(writer.clone()).or_insert(*segment);
                     *known = (*known).max(*segment);
                 }
                 Self::Log(merged)
             }
+            (Self::Files(mut files), Self::Files(reached)) => {
+                files.add(reached);
+                Self::Files(files)
+            }
             (Self::Time(_) | Self::Log(_) | Self::Files(_), _) => reached.clone(),
         }
     }
 }
 
-/// Where a successful run moves a watermark, decided when it is planned; none: it stays.
-///
-/// `reached` is how far the source was listed or read; a time is never past `started_at`, the run's start. A range given by
-/// hand speaks of event times: it moves the watermark of a source read by time, and only if it begins at or before it and
-/// ends after it. What arrived cannot be said from event times, so it never moves one of files or of the push log.
-pub fn watermark_move(
-    current: Option<&Position>,
-    scope: Scope,
-    reached: Position,
-    started_at: Timestamp,
-) -> Option<Position> {
-    let capped = match reached {
-        Position::Time(time) => Position::Time(time.min(started_at)),
-        Position::Files(_) | Position::Log(_) => reached,
-    };
-    match scope {
-        Scope::Full | Scope::Incremental => Some(capped),
-        Scope::Range { start, end } => {
-            let Position::Time(_) = capped else { return None };
-            let current = match current {
-                Some(Position::Time(current)) => *current,
-                Some(Position::Files(_) | Position::Log(_)) => return None,
-                None => Timestamp::MIN,
-            };
-            let end = end.min(started_at);
-            (start <= current && current < end).then_some(Position::Time(end))
-        }
+impl ReadFiles {
+    fn add(&mut self, read: &Self) {
+        let again: BTreeSet<&str> = read.files.iter().map(|file| file.path.as_str()).collect();
+        self.files.retain(|file| !again.contains(file.path.as_str()));
+        self.in_part.retain(|path| !again.contains(path.as_str()));
+        self.files.extend_from_slice(&read.files);
+        self.in_part.extend_from_slice(&read.in_part);
     }
 }
 
-/// What is written: the index of active runs is made again from the runs.
+/// What is written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Snapshot {
@@ -163,13 +125,10 @@ struct Snapshot {
 
 impl From<Snapshot> for RunsState {
     fn from(Snapshot { runs, watermarks }: Snapshot) -> Self {
-        let mut state = Self::default();
-        for run in runs {
-            state.index(&run);
-            state.runs.insert(run.id.clone(), run);
+        Self {
+            runs: runs.into_iter().map(|run| (run.id.clone(), run)).collect(),
+            watermarks: watermarks.into_iter().map(|watermark| (watermark.key, watermark.position)).collect(),
         }
-        state.watermarks = watermarks.into_iter().map(|watermark| (watermark.key, watermark.position)).collect();
-        state
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use larder_definitions::run::{
-    EventTimes, FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, RunEvent, RunEventKind,
-    RunPlan, RunRequest, RunState, RunsState, Scope, Watermark, WatermarkKey, watermark_move,
+    EventTimes, FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, ReadFiles, RunEvent,
+    RunEventKind, RunPlan, RunRequest, RunState, RunsState, Scope, Watermark, WatermarkKey,
 };
 use larder_types::{ErrorCode, LeaseNumber, Revision, RowSetNumber, SchemaNumber, Timestamp};
 use proptest::prelude::*;
@@ -78,7 +78,9 @@ fn succeeded(run: &str, lease: u64) -> RunEvent {
 
 /// Every kind of event, with a worker that is replaced half way.
 pub(crate) fn life_of_a_run(run: &str) -> Vec<RunEvent> {
-    let files = Position::Files(vec![FileVersion { path: "/data/a.parquet".to_owned(), size: 10, etag: None }]);
+    let file = FileVersion { path: "/data/a.parquet".to_owned(), size: 10, etag: None };
+    let in_part = vec![file.path.clone()];
+    let files = Position::Files(ReadFiles { files: vec![file], in_part });
     let log = Position::Log(BTreeMap::from([("w1".to_owned(), 7)]));
     vec![
         created(run, "customer_features"),
@@ -108,17 +110,16 @@ fn a_run_is_the_fold_of_its_events() {
     assert_eq!((run.state, run.ended_at, run.cancel_requested), (RunState::Succeeded, Some(at(9)), true));
     assert_eq!((run.progress.read, run.progress.parts_done, run.progress.parts), (30, 3, 3));
     assert_eq!(run.parts_left().count(), 0);
-    assert_eq!(runs.watermarks().count(), 3);
+    assert_eq!(runs.watermarks().count(), 1, "a source has one");
     assert_eq!(runs.watermark(&key("time")), Some(&Position::Time(at(0))));
     assert_eq!(runs.run("x").unwrap_err().code(), ErrorCode::NotFound);
 }
 
 #[test]
-fn a_view_has_active_runs_until_they_end() {
+fn a_run_is_created_once_and_may_end_before_it_is_taken() {
     let mut runs = RunsState::default();
     runs.apply(&created("a", "v")).unwrap();
     runs.apply(&created("b", "v")).unwrap();
-    assert_eq!(runs.active_runs_of("v").count(), 2);
     assert_eq!(
         runs.apply(&created("a", "v")).unwrap_err().code(),
         ErrorCode::AlreadyExists,
@@ -126,7 +127,6 @@ fn a_view_has_active_runs_until_they_end() {
     );
     runs.apply(&ended("a", None, Outcome::Cancelled)).unwrap();
     runs.apply(&ended("b", None, Outcome::Failed { error: "no such file".to_owned() })).unwrap();
-    assert!(!runs.is_active("v") && !runs.is_active("w"));
     assert_eq!(runs.run("b").unwrap().error.as_deref(), Some("no such file"));
 }
 
@@ -187,40 +187,37 @@ fn watermarks_never_go_back() {
     let log = |a: u64, b: u64| Position::Log(BTreeMap::from([("a".to_owned(), a), ("b".to_owned(), b)]));
     assert_eq!(log(5, 1).moved_to(&log(3, 2)), log(5, 2));
     assert_eq!(Position::Time(at(5)).moved_to(&Position::Time(at(3))), Position::Time(at(5)));
-    let files = |path: &str| Position::Files(vec![FileVersion { path: path.to_owned(), size: 1, etag: None }]);
-    assert_eq!(files("a").moved_to(&files("b")), files("b"));
+    let file = |path: &str, size| FileVersion { path: path.to_owned(), size, etag: None };
+    let files = |files: &[FileVersion], in_part: &[&str]| {
+        Position::Files(ReadFiles {
+            files: files.to_vec(),
+            in_part: in_part.iter().map(|path| path.to_string()).collect(),
+        })
+    };
+    let before = files(&[file("a", 1), file("b", 1), file("c", 1)], &["a", "b"]);
+    let after = files(&[file("c", 1), file("b", 2), file("d", 1), file("a", 1)], &["d"]);
+    assert_eq!(before.moved_to(&files(&[file("b", 2), file("d", 1), file("a", 1)], &["d"])), after);
 }
 
 #[test]
-fn a_range_by_hand_moves_a_watermark_only_if_it_reaches_over_it() {
-    let current = Position::Time(at(100));
-    let reached = Position::Time(at(500));
-    let range = |start, end| {
-        let moved =
-            watermark_move(Some(&current), Scope::Range { start: at(start), end: at(end) }, reached.clone(), at(300));
-        moved.map(|position| match position {
-            Position::Time(time) => time.since(at(0)).as_secs(),
-            Position::Files(_) | Position::Log(_) => panic!("{position:?}"),
-        })
+fn a_source_has_one_watermark_and_an_ended_run_no_parts() {
+    let succeed = |runs: &mut RunsState, id: &str, query: &str, to: i64| {
+        let life = [created(id, "v"), leased(id, 1), planned(id, 1, &[(query, Position::Time(at(to)))])];
+        let parts = (0..3).map(|part| part_done(id, 1, part));
+        for event in life.into_iter().chain(parts).chain([succeeded(id, 1)]) {
+            runs.apply(&event).unwrap();
+        }
     };
-    for (start, end, expected) in [
-        (0, 200, Some(200)),
-        (100, 101, Some(101)),
-        (101, 200, None),
-        (0, 100, None),
-        (0, 99, None),
-        (0, 400, Some(300)),
-    ] {
-        assert_eq!(range(start, end), expected, "[{start}, {end})");
-    }
-    let all = Scope::Range { start: Timestamp::MIN, end: at(5) };
-    assert_eq!(watermark_move(None, all, reached.clone(), at(300)), Some(Position::Time(at(5))));
-    let some = Scope::Range { start: at(0), end: at(5) };
-    assert_eq!(watermark_move(None, some, reached.clone(), at(300)), None);
-    assert_eq!(watermark_move(None, all, Position::Log(BTreeMap::new()), at(300)), None);
-    for scope in [Scope::Full, Scope::Incremental] {
-        assert_eq!(watermark_move(Some(&current), scope, reached.clone(), at(300)), Some(Position::Time(at(300))));
-    }
+    let mut runs = RunsState::default();
+    succeed(&mut runs, "a", "old", 5);
+    assert_eq!(runs.watermark(&key("old")), Some(&Position::Time(at(5))));
+    succeed(&mut runs, "b", "new", 7);
+    assert_eq!(runs.watermark(&key("old")), None, "going back to it starts anew");
+    assert_eq!(runs.watermark(&key("new")), Some(&Position::Time(at(7))));
+    let run = runs.run("b").unwrap();
+    let plan = run.plan.as_ref().unwrap();
+    assert!(plan.parts.is_empty() && plan.watermarks.is_empty() && run.parts_done.is_empty());
+    assert_eq!((run.progress.parts_done, run.progress.parts, plan.started_at), (3, 3, at(2)));
 }
 
 fn any_event() -> impl Strategy<Value = RunEvent> {
@@ -255,12 +252,12 @@ proptest! {
             prop_assert!(!old.state.is_final() || old == new);
             let lease = |run: &larder_definitions::run::Run| run.lease.as_ref().map(|(number, _)| *number);
             prop_assert!(lease(old) <= lease(new));
-            prop_assert!(old.plan.is_none() || old.plan == new.plan);
+            prop_assert!(old.plan.is_none() || new.plan.is_some());
+            prop_assert!(new.state.is_final() || old.plan.is_none() || old.plan == new.plan);
             prop_assert!(old.parts_done.iter().zip(&new.parts_done).all(|(old, new)| old <= new));
-            prop_assert_eq!(runs.is_active("v"), !new.state.is_final());
             prop_assert_eq!(runs.watermarks().count() == 1, new.state == RunState::Succeeded);
             if new.state == RunState::Succeeded {
-                prop_assert!(new.parts_done.len() == 3 && new.parts_done.iter().all(|done| *done));
+                prop_assert_eq!((new.progress.parts_done, new.progress.parts), (3, 3));
             }
             prop_assert_eq!(&RunEvent::decode(&event.encode().unwrap()).unwrap(), &event);
             prop_assert_eq!(&RunsState::decode(&runs.encode().unwrap()).unwrap(), &runs);

@@ -6,12 +6,12 @@
 //! file that changed replaces, and so that it does not win against what other files say of the same times, all files that
 //! have event times in common with it are read again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt};
 use larder_definitions::{
     ParquetSource, ResolvedSource, ResolvedView, SourceKind,
-    run::{EventTimes, FileVersion, Part, PartKind, Position, overlapping},
+    run::{EventTimes, FileVersion, Part, PartKind, Position, ReadFiles, overlapping},
 };
 use larder_push_log::LogSnapshot;
 use larder_types::{Error, Name, Result, Timestamp};
@@ -28,10 +28,12 @@ const LOOKUPS: usize = 8;
 /// What of a view's history was read before.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReadBefore {
-    /// By source: after which position reading goes on. All of a source without one is read.
+    /// By source: up to where. A source without a position was never read as it is declared now.
     pub positions: BTreeMap<Name, Position>,
     /// Whether rows after those positions may be in the store too, of a run that did not come to its end.
     pub in_part: bool,
+    /// Whether all is to be read again all the same.
+    pub again: bool,
 }
 
 /// What there is of a view's history.
@@ -39,7 +41,7 @@ pub struct ReadBefore {
 pub struct ViewParts {
     /// To be read with [`HistorySource::read_part`].
     pub parts: Vec<Part>,
-    /// By source: up to where everything is in parts read now or before. What comes after it is new.
+    /// By source: what is read when the parts are. What comes after it, and after what was read before, is new.
     pub positions: Vec<(Name, Position)>,
 }
 
@@ -55,8 +57,10 @@ struct SeenFile {
 enum Seen {
     /// Never.
     New,
-    /// Not as it is now.
+    /// Not as it is now, or nobody knows how.
     Changed,
+    /// As it is, but for rows that were later than the run's start.
+    InPart,
     /// As it is.
     Before,
 }
@@ -86,8 +90,9 @@ impl HistorySource {
             corrected = parquet.created_time.is_some() && found.parts.iter().any(|part| part.replaces);
         }
         if let Some(source) = &view.push_source {
-            let since = before.positions.get(&source.definition.name).filter(|_| !corrected);
-            self.new_log(project, &source.definition.name, since, started_at, &mut found).await?;
+            let again = before.again || corrected;
+            let known = before.positions.get(&source.definition.name);
+            self.new_log(project, &source.definition.name, known, again, started_at, &mut found).await?;
         }
         Ok(found)
     }
@@ -102,41 +107,46 @@ impl HistorySource {
     ) -> Result<()> {
         let listed = self.roots().list(&parquet.path, "parquet").await?;
         let known = match before.positions.get(&source.definition.name) {
-            Some(Position::Files(known)) => Some(known.as_slice()),
+            Some(Position::Files(known)) => Some(known).filter(|_| !before.again),
             Some(Position::Log(_) | Position::Time(_)) | None => None,
         };
-        let mut files = as_seen(listed, known.unwrap_or_default(), before.in_part);
+        let mut files = as_seen(listed, known, before.in_part);
         let has_changed = files.iter().any(|file| file.seen == Seen::Changed);
         look_up_times(&mut files, &parquet.event_time, |file| file.seen != Seen::Before || has_changed).await?;
-        let again = read_again(&files);
-        let mut position = Vec::with_capacity(files.len());
-        for (file, again) in files.into_iter().zip(again) {
+        let again = read_again(&files, started_at);
+        let mut read = ReadFiles::default();
+        for (file, replaces) in files.into_iter().zip(again) {
             let SeenFile { file: FoundFile { version, .. }, seen, event_times } = file;
-            let is_whole = event_times.is_none_or(|times| times.last <= started_at);
-            position.push(if is_whole { version.clone() } else { FileVersion::read_in_part(version.path.clone()) });
-            if seen != Seen::Before || again {
-                let replaces = known.is_none() || again;
-                let what = PartKind::File(version);
-                found.parts.push(Part { source: source.definition.name.clone(), what, event_times, replaces });
+            if seen == Seen::Before && !replaces {
+                continue;
             }
+            if event_times.is_some_and(|times| times.last > started_at) {
+                read.in_part.push(version.path.clone());
+            }
+            read.files.push(version.clone());
+            let what = PartKind::File(version);
+            found.parts.push(Part { source: source.definition.name.clone(), what, event_times, replaces });
         }
-        found.positions.push((source.definition.name.clone(), Position::Files(position)));
+        found.positions.push((source.definition.name.clone(), Position::Files(read)));
         Ok(())
     }
 
+    /// Rows of the log are never corrected in place. They replace only what was written when the view was declared
+    /// differently.
     async fn new_log(
         &self,
         project: &Name,
         source: &Name,
-        since: Option<&Position>,
+        known: Option<&Position>,
+        again: bool,
         started_at: Timestamp,
         found: &mut ViewParts,
     ) -> Result<()> {
-        let known = match since {
+        let known = match known {
             Some(Position::Log(known)) => Some(known),
             Some(Position::Files(_) | Position::Time(_)) | None => None,
         };
-        let from = known.cloned().unwrap_or_default();
+        let from = known.filter(|_| !again).cloned().unwrap_or_default();
         let began = log_position(&from)?;
         let snapshot = self.log(source)?.snapshot(project, source, Some(&began)).await?;
         let position = by_text(&snapshot.position_until(started_at, &began));
@@ -160,15 +170,18 @@ fn parquet_of(source: &ResolvedSource) -> Result<&ParquetSource> {
     }
 }
 
-fn as_seen(listed: Vec<FoundFile>, known: &[FileVersion], in_part: bool) -> Vec<SeenFile> {
-    let known: HashMap<&str, &FileVersion> = known.iter().map(|version| (version.path.as_str(), version)).collect();
+fn as_seen(listed: Vec<FoundFile>, known: Option<&ReadFiles>, in_part: bool) -> Vec<SeenFile> {
+    let versions = known.iter().flat_map(|known| &known.files).map(|version| (version.path.as_str(), version));
+    let versions: HashMap<&str, &FileVersion> = versions.collect();
+    let read_in_part: HashSet<&str> = known.iter().flat_map(|known| &known.in_part).map(String::as_str).collect();
     let seen = |file: FoundFile| {
-        let seen = match known.get(file.version.path.as_str()) {
-            // What it was then, nobody knows.
-            None if in_part => Seen::Changed,
+        let path = file.version.path.as_str();
+        let seen = match versions.get(path) {
+            None if known.is_none() || in_part => Seen::Changed,
             None => Seen::New,
-            Some(version) if **version == file.version => Seen::Before,
-            Some(_) => Seen::Changed,
+            Some(version) if **version != file.version => Seen::Changed,
+            Some(_) if read_in_part.contains(path) => Seen::InPart,
+            Some(_) => Seen::Before,
         };
         SeenFile { file, seen, event_times: None }
     };
@@ -188,14 +201,16 @@ async fn look_up_times(files: &mut [SeenFile], column: &str, wanted: impl Fn(&Se
     Ok(())
 }
 
-/// Of each file whether it changed, or has event times in common with one that did.
-fn read_again(files: &[SeenFile]) -> Vec<bool> {
+/// Of each file whether its rows replace: it changed, or it was read and has event times in common with one that did.
+fn read_again(files: &[SeenFile], started_at: Timestamp) -> Vec<bool> {
     let mut again = vec![false; files.len()];
     if files.iter().all(|file| file.seen != Seen::Changed) {
         return again;
     }
     let old: Vec<usize> = (0..files.len()).filter(|file| files[*file].seen != Seen::New).collect();
-    let times: Vec<_> = old.iter().map(|file| files[*file].event_times).collect();
+    // Later rows were never written.
+    let written = |times: EventTimes| EventTimes { last: times.last.min(started_at), ..times };
+    let times: Vec<_> = old.iter().map(|file| files[*file].event_times.map(written)).collect();
     for group in overlapping(&times) {
         if group.iter().any(|file| files[old[*file]].seen == Seen::Changed) {
             group.iter().for_each(|file| again[old[*file]] = true);

@@ -105,7 +105,7 @@ async fn finds_what_is_new_since_a_position() {
     let (view, project) = (shop.view("profile"), &shop.catalog.project);
     let first = shop.history.plan_parts(project, &view, &ReadBefore::default(), Timestamp::MAX).await.unwrap();
     assert_eq!(first.parts.len(), 3);
-    let since = ReadBefore { positions: first.positions.into_iter().collect(), in_part: false };
+    let since = ReadBefore { positions: first.positions.into_iter().collect(), ..ReadBefore::default() };
     let nothing = shop.history.plan_parts(project, &view, &since, Timestamp::MAX).await.unwrap();
     assert_eq!(nothing.parts, []);
 

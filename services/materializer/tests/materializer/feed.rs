@@ -8,7 +8,8 @@ use arrow::{
 };
 use bytes::Bytes;
 use larder_client::{
-    CatalogWatchOptions, ChangeRequest, Projects, RegistryClient, RunFilter, RunsClient, Spawn, Transport,
+    CatalogWatchOptions, ChangeRequest, MaterializerClient, Projects, RegistryClient, RunFilter, RunsClient, Spawn,
+    Transport,
 };
 use larder_codec::KeyEncoder;
 use larder_definitions::{
@@ -34,7 +35,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const MINUTE: i64 = 60_000_000;
 
-/// The view asks for a run at every full hour.
 pub(crate) const PROJECT: &str = "project: shop
 entities:
   - { name: customer, join_keys: [{ name: id, type: int64 }] }
@@ -46,11 +46,14 @@ feature_views:
     entities: [customer]
     source: files
     push_source: events
-    schedule: { cron: \"0 * * * *\" }
+    SCHEDULE
     features: [{ name: letter, type: string }]
 feature_services:
   - { name: all, features: [{ view: profile }] }
 ";
+
+/// At every full hour.
+pub(crate) const HOURLY: &str = "schedule: { cron: \"0 * * * *\" }";
 
 /// A row of the view's history. The order of these is the order of rows of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,6 +87,15 @@ pub(crate) struct Feed {
 impl Feed {
     /// A project whose files have created times, or not; the clock stands at minute 0.
     pub(crate) async fn new(has_created_time: bool) -> Self {
+        Self::of(&PROJECT.replace("SCHEDULE", ""), has_created_time).await
+    }
+
+    /// A project whose view asks for a run at every full hour.
+    pub(crate) async fn scheduled() -> Self {
+        Self::of(&PROJECT.replace("SCHEDULE", HOURLY), false).await
+    }
+
+    async fn of(project: &str, has_created_time: bool) -> Self {
         let folder = temporary_folder();
         fs::create_dir(folder.path().join("history")).unwrap();
         let root = folder.path().canonicalize().unwrap();
@@ -92,7 +104,7 @@ impl Feed {
         let to_registry = registry(&clock).await;
         let registry = RegistryClient::new(to_registry.clone()).within(PATIENCE);
         let created = if has_created_time { ", created_time: made" } else { "" };
-        let text = PROJECT.replace("FOLDER", root).replace("CREATED", created);
+        let text = project.replace("FOLDER", root).replace("CREATED", created);
         let puts = read_text("larder.yaml", std::path::Path::new(root), &text).unwrap().into_objects();
         let change = ChangeSet { puts, origin: "test".to_owned(), ..ChangeSet::default() };
         let project = Name::new("shop").unwrap();
@@ -182,6 +194,11 @@ impl Feed {
 
     /// The service as a process runs it, until its shutdown begins.
     pub(crate) fn serve(&self) -> Shutdown {
+        self.service().1
+    }
+
+    /// The same, and the way to it.
+    pub(crate) fn service(&self) -> (MaterializerClient, Shutdown) {
         let shutdown = Shutdown::new();
         let surroundings =
             Surroundings { metrics: Metrics::new().unwrap(), readiness: Readiness::new(), shutdown: shutdown.clone() };
@@ -197,8 +214,8 @@ impl Feed {
             tasks: Tasks::new(shutdown.clone()),
             surroundings,
         };
-        larder_materializer::build(&larder_materializer::config::Config::default(), deps).unwrap();
-        shutdown
+        let endpoint = larder_materializer::build(&larder_materializer::config::Config::default(), deps).unwrap();
+        (MaterializerClient::new(Transport::in_process(endpoint)).within(PATIENCE), shutdown)
     }
 
     /// A run of the view, created and not yet worked on.

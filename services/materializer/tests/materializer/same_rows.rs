@@ -121,7 +121,8 @@ async fn check(has_created_time: bool, steps: Vec<Step>) -> Result<(), TestCaseE
                     let stop = CancellationToken::new();
                     let is_done = writes % 2 == 0;
                     let writes_left = u32::from(writes).into();
-                    let store = Interrupted { store: feed.store.clone(), writes_left, is_done, stop: stop.clone() };
+                    let store =
+                        Interrupted { store: feed.store.clone(), writes_left, is_done, stop: Some(stop.clone()) };
                     feed.work(&run, Arc::new(store), &stop).await;
                     feed.clock.advance(LEASE_TERM);
                     if let Some((number, rows)) = corrected.take() {

@@ -7,17 +7,20 @@ use larder_definitions::{
     run::{MaterializeRequest, Run, RunEvent, RunEventKind, RunRequest, RunState, Scope, apply_event},
     yaml::read_text,
 };
-use larder_materializer::schedule::due;
+use larder_materializer::schedule::{Due, due};
 use larder_types::{Name, ProjectNumber, Timestamp};
 
-use crate::feed::{Feed, PROJECT, Row};
+use crate::feed::{Feed, HOURLY, PROJECT, Row};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
 fn view() -> Arc<ResolvedView> {
-    let objects = read_text("larder.yaml", Path::new("/repo"), &PROJECT.replace("CREATED", "")).unwrap().into_objects();
+    let objects =
+        read_text("larder.yaml", Path::new("/repo"), &PROJECT.replace("CREATED", "").replace("SCHEDULE", HOURLY))
+            .unwrap()
+            .into_objects();
     let state = ProjectState::empty(Name::new("shop").unwrap(), ProjectNumber(1));
     let meta = RevisionMeta { at: at("2026-01-01T00:30:00Z"), principal: "ada".to_owned(), address: "here".to_owned() };
     let (_, state) = apply(&state, &ChangeSet::whole(&state, "test", objects), meta).unwrap().unwrap();
@@ -49,54 +52,66 @@ fn run(tick: Option<&str>, from: &str, until: Option<&str>) -> Run {
 fn a_tick_is_due_once_made_up_once_and_skipped_during_a_run() {
     let view = view();
     let declared = "2026-01-01T00:30:00Z";
-    let cases: Vec<(&str, Vec<Run>, &str, Option<&str>)> = vec![
-        ("nothing before the first tick", vec![], "2026-01-01T00:59:59Z", None),
-        ("the first tick", vec![], "2026-01-01T01:00:00Z", Some("2026-01-01T01:00:00Z")),
-        ("several missed: the last", vec![], "2026-01-01T05:20:00Z", Some("2026-01-01T05:00:00Z")),
+    let (run_of, skipped) = (|tick: &str| Due::Run(at(tick)), |tick: &str| Due::Skipped(at(tick)));
+    let cases: Vec<(&str, Vec<Run>, &str, Due)> = vec![
+        ("nothing before the first tick", vec![], "2026-01-01T00:59:59Z", Due::Nothing),
+        ("the first tick", vec![], "2026-01-01T01:00:00Z", run_of("2026-01-01T01:00:00Z")),
+        ("several missed: the last", vec![], "2026-01-01T05:20:00Z", run_of("2026-01-01T05:00:00Z")),
         (
             "done already",
             vec![run(Some("2026-01-01T01:00:00Z"), "2026-01-01T01:00:01Z", Some("2026-01-01T01:01:00Z"))],
             "2026-01-01T01:59:59Z",
-            None,
+            Due::Nothing,
         ),
         (
             "the next one",
             vec![run(Some("2026-01-01T01:00:00Z"), "2026-01-01T01:00:01Z", Some("2026-01-01T01:01:00Z"))],
             "2026-01-01T02:00:00Z",
-            Some("2026-01-01T02:00:00Z"),
+            run_of("2026-01-01T02:00:00Z"),
         ),
-        ("during a run", vec![run(None, "2026-01-01T00:50:00Z", None)], "2026-01-01T01:10:00Z", None),
+        (
+            "during a run",
+            vec![run(None, "2026-01-01T00:50:00Z", None)],
+            "2026-01-01T01:10:00Z",
+            skipped("2026-01-01T01:00:00Z"),
+        ),
         (
             "skipped, since a run was going on",
             vec![run(None, "2026-01-01T00:50:00Z", Some("2026-01-01T01:20:00Z"))],
             "2026-01-01T01:30:00Z",
-            None,
+            skipped("2026-01-01T01:00:00Z"),
         ),
         (
             "after the skipped one",
             vec![run(None, "2026-01-01T00:50:00Z", Some("2026-01-01T01:20:00Z"))],
             "2026-01-01T02:00:00Z",
-            Some("2026-01-01T02:00:00Z"),
+            run_of("2026-01-01T02:00:00Z"),
         ),
         (
             "a run by hand after the tick is no reason to skip it",
             vec![run(None, "2026-01-01T01:05:00Z", Some("2026-01-01T01:06:00Z"))],
             "2026-01-01T01:10:00Z",
-            Some("2026-01-01T01:00:00Z"),
+            run_of("2026-01-01T01:00:00Z"),
+        ),
+        (
+            "a run that began after the tick goes on",
+            vec![run(None, "2026-01-01T01:05:00Z", None)],
+            "2026-01-01T01:10:00Z",
+            Due::Nothing,
         ),
     ];
     for (what, runs, now, expected) in cases {
-        assert_eq!(due(&view, at(declared), &runs, at(now)).unwrap(), expected.map(at), "{what}");
+        assert_eq!(due(&view, at(declared), &runs, at(now)).unwrap(), expected, "{what}");
     }
     // Applying again after a missed tick does not make it forgotten.
     let runs = [run(Some("2026-01-01T01:00:00Z"), "2026-01-01T01:00:01Z", Some("2026-01-01T01:01:00Z"))];
     let again = due(&view, at("2026-01-01T02:30:00Z"), &runs, at("2026-01-01T02:40:00Z")).unwrap();
-    assert_eq!(again, Some(at("2026-01-01T02:00:00Z")));
+    assert_eq!(again, run_of("2026-01-01T02:00:00Z"));
 }
 
 #[tokio::test]
 async fn the_running_materializer_keeps_the_schedule() {
-    let feed = Feed::new(false).await;
+    let feed = Feed::scheduled().await;
     feed.clock.set(at("2026-01-01T00:10:00Z"));
     let row = Row { id: 1, event: 0, created: None, deleted: false, letter: 'a' };
     feed.write("a.parquet", &[row], true);

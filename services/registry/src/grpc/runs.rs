@@ -234,7 +234,7 @@ fn watch_run(kept: Arc<Kept>, id: String) -> impl Stream<Item = Result<Run>> + S
         let mut told: Option<Run> = None;
         loop {
             changes.borrow_and_update();
-            let run = kept.runs.get(&id)?;
+            let run = kept.runs.get(&id)?.without_parts();
             let has_ended = run.state.is_final();
             if told.as_ref() != Some(&run) {
                 told = Some(run.clone());
