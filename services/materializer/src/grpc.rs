@@ -32,7 +32,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     app::{self, Materializer},
-    training::{self, Event},
+    training::{self, Event, Events},
 };
 
 /// [`Materializer`] as a gRPC service.
@@ -142,8 +142,7 @@ impl MaterializerService for MaterializerGrpc {
         request: Request<Streaming<api::GetHistoricalFeaturesRequest>>,
     ) -> Result<Response<Self::GetHistoricalFeaturesStream>, Status> {
         let call = CallContext::of(&request);
-        let request = read_training(request.into_inner(), &call).await.map_err(|error| to_status(&error))?;
-        let events = self.0.training.clone().build(request, call.patience());
+        let events = self.train(request.into_inner(), &call).await.map_err(|error| to_status(&error))?;
         Ok(Response::new(Box::pin(answers(events).map_err(|error| to_status(&error)))))
     }
 }
@@ -153,6 +152,17 @@ impl MaterializerGrpc {
         authorize(&call.caller, Action::Materialize, &[Resource::project(&request.project)])?;
         let runs = self.0.materialize(request, call.patience()).await?;
         Ok(runs.iter().map(Wire::to_wire).collect())
+    }
+
+    async fn train(
+        &self,
+        mut messages: Streaming<api::GetHistoricalFeaturesRequest>,
+        call: &CallContext,
+    ) -> Result<Events> {
+        let training = &self.0.training;
+        let admitted = training.admit(read_specification(&mut messages).await?, call).await?;
+        let spine = if admitted.wants_spine() { Some(streamed_spine(messages).await?) } else { None };
+        training.build(admitted, spine).await
     }
 }
 
@@ -168,10 +178,7 @@ fn allow_run(call: &CallContext, action: Action, project: &str, run: &str) -> Re
     authorize(&call.caller, action, &[Resource::new(ResourceKind::Run, project, run)])
 }
 
-async fn read_training(
-    mut messages: Streaming<api::GetHistoricalFeaturesRequest>,
-    call: &CallContext,
-) -> Result<training::Request> {
+async fn read_specification(messages: &mut Streaming<api::GetHistoricalFeaturesRequest>) -> Result<training::Request> {
     let first = messages.message().await.map_err(from_status)?.and_then(|message| message.part);
     let Some(RequestPart::Specification(specification)) = first else {
         return Err(Path::ROOT.field("part").invalid("the first message is the specification"));
@@ -186,7 +193,6 @@ async fn read_training(
         full_names,
         min_revision,
     } = specification;
-    authorize(&call.caller, Action::BuildTrainingSet, &[Resource::project(&project)])?;
     if event_time.is_empty() {
         return Err(at.field("event_time").invalid("is missing: name the spine's column with the time"));
     }
@@ -197,12 +203,11 @@ async fn read_training(
             Asked::References(references.collect::<Result<_>>()?)
         }
     };
-    let spine = if spine_path.is_empty() { streamed_spine(messages).await? } else { Spine::Path(spine_path) };
     Ok(training::Request {
         project,
         features,
         full_names,
-        spine,
+        spine: (!spine_path.is_empty()).then_some(spine_path),
         event_time,
         output: (!output_path.is_empty()).then_some(output_path),
         min_revision: Revision(min_revision),
@@ -247,13 +252,10 @@ async fn next_piece(messages: &mut Streaming<api::GetHistoricalFeaturesRequest>)
 }
 
 /// Events as messages: batches become pieces of one Arrow IPC stream.
-fn answers(
-    events: impl Stream<Item = Result<Event>> + Send,
-) -> impl Stream<Item = Result<api::GetHistoricalFeaturesResponse>> + Send {
+fn answers(mut events: Events) -> impl Stream<Item = Result<api::GetHistoricalFeaturesResponse>> + Send {
     let response = |part| api::GetHistoricalFeaturesResponse { part: Some(part) };
     try_stream! {
         let mut encoder: Option<IpcEncoder> = None;
-        tokio::pin!(events);
         while let Some(event) = events.next().await {
             match event? {
                 Event::Started(run) => yield response(ResponsePart::Started(run.to_wire())),

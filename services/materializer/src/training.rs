@@ -1,19 +1,39 @@
 //! Training sets: each is a run, whether its result is written or streamed.
+//!
+//! [`Training::admit`] resolves names and asks whether the caller may have what they name; [`Training::build`] makes the
+//! run. From then on a task of its own leads it ([`lead`]) and computes it on threads of their own ([`Threads`]), so a run
+//! ends however its caller goes, and neither other calls nor leases wait for a join. Runs whose process died are ended by
+//! whichever materializer is there ([`left_behind`]).
+
+mod lead;
+mod left_behind;
+mod threads;
 
 use std::{sync::Arc, time::Duration};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use async_stream::try_stream;
-use futures::{Stream, StreamExt, stream::BoxStream};
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use larder_client::{Projects, RunsClient};
 use larder_definitions::{
     Catalog,
-    run::{Outcome, Progress, Run, RunPlan, RunRequest, TrainingSetRequest},
-    selection::Asked,
+    run::{Progress, Run, RunRequest, TrainingSetRequest},
+    selection::{Asked, Selection},
 };
-use larder_offline_store::training::{Spine, TrainingRequest, TrainingSet, TrainingSets};
-use larder_types::{Clock, Error, ErrorCode, LeaseNumber, Name, Result, Revision};
+use larder_offline_store::training::{Spine, TrainingRequest, TrainingSets};
+use larder_service::{
+    Shutdown, Tasks,
+    authorize::{Action, Resource, ResourceKind, authorize},
+    call::CallContext,
+    tasks::{OnFailure, TaskKind},
+};
+use larder_types::{Clock, Result, Revision};
 use tokio::sync::mpsc;
+
+use self::lead::{Job, Lead};
+pub use self::threads::{THREAD_NAME, Threads};
 
 /// How long the registry may take for one answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -21,8 +41,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Where a spine or a result is that has no path.
 const STREAMED: &str = "streamed";
 
-/// How often counts are reported and the lease is renewed.
-const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// How many events may wait for a caller who reads slowly; then the computing waits.
+const EVENTS_AHEAD: usize = 4;
+
+/// Leading one training set: its failure ends its run, and a defect in it is told there.
+const LEAD: TaskKind = TaskKind::new("training set", OnFailure::Log);
 
 /// What a training set is asked for.
 pub struct Request {
@@ -32,14 +55,20 @@ pub struct Request {
     pub features: Asked,
     /// Whether features are called `view.feature`.
     pub full_names: bool,
-    /// For which rows.
-    pub spine: Spine,
+    /// The spine's files; none: it is streamed in.
+    pub spine: Option<String>,
     /// The spine's column with the time.
     pub event_time: String,
     /// A Parquet file to write; none: the result is streamed.
     pub output: Option<String>,
     /// The least revision to work by.
     pub min_revision: Revision,
+}
+
+/// A request whose names are known and whose caller may have what they name.
+pub struct Admitted {
+    request: Request,
+    catalog: Arc<Catalog>,
 }
 
 /// What happens while a training set is built.
@@ -57,6 +86,9 @@ pub enum Event {
     Finished(Run),
 }
 
+/// A training set while it is built. Dropped before its end, it ends its run.
+pub type Events = BoxStream<'static, Result<Event>>;
+
 /// Builds training sets.
 #[derive(Clone)]
 pub struct Training {
@@ -70,106 +102,70 @@ pub struct Training {
     pub sets: TrainingSets,
     /// The instant at which a run starts.
     pub clock: Arc<dyn Clock>,
-}
-
-/// A run that this process leads.
-struct Lead {
-    runs: RunsClient,
-    project: Name,
-    run: Run,
-    lease: LeaseNumber,
+    /// Where is computed.
+    pub threads: Arc<Threads>,
+    /// Lead runs.
+    pub tasks: Tasks,
+    /// Tells a caller who went from a process that stops.
+    pub shutdown: Shutdown,
 }
 
 impl Training {
-    /// Builds a training set; the work goes on while the stream is read. A failure ends the run and then the stream.
-    pub fn build(self, request: Request, patience: Duration) -> impl Stream<Item = Result<Event>> + Send {
-        try_stream! {
-            let catalog = self.projects.get(&request.project, request.min_revision, patience).await?;
-            let kept = kept_request(&request);
-            let lead = self.start(&catalog, kept).await?;
-            yield Event::Started(lead.run.clone());
-            let mut events = self.clone().work(Arc::clone(&catalog), request, &lead);
-            let mut progress = Progress::default();
-            let mut result = None;
-            loop {
-                match events.next().await {
-                    Some(Ok(Step::Event(event))) => {
-                        if let Event::Progress(counts) = &*event {
-                            progress = *counts;
-                        }
-                        yield *event;
-                    }
-                    Some(Ok(Step::Written(location))) => result = Some(location),
-                    Some(Err(error)) => {
-                        lead.fail(&error).await;
-                        Err(error)?;
-                    }
-                    None => break,
+    /// Resolves the names of a request and asks whether its caller may. Nothing is made or read.
+    pub async fn admit(&self, request: Request, call: &CallContext) -> Result<Admitted> {
+        let catalog = self.projects.get(&request.project, request.min_revision, call.patience()).await?;
+        let selection = Selection::resolve(&catalog, &request.features, request.full_names)?;
+        authorize(&call.caller, Action::BuildTrainingSet, &resources(&request, &selection))?;
+        Ok(Admitted { request, catalog: Arc::clone(&catalog) })
+    }
+
+    /// Builds the training set; `streamed` is its spine where the request names no path. A failure ends the run and then
+    /// the stream.
+    pub async fn build(&self, admitted: Admitted, streamed: Option<Spine>) -> Result<Events> {
+        let Admitted { request, catalog } = admitted;
+        let lead = self.start(&catalog, kept_request(&request)).await?;
+        let Request { features, full_names, spine, event_time, output, .. } = request;
+        let spine = spine.map(Spine::Path).or(streamed).ok_or_else(lead::no_spine)?;
+        let set = TrainingRequest { catalog, features, full_names, spine, event_time };
+        let job = Job { sets: self.sets.clone(), set, output, started_at: self.clock.now() };
+        let started = Event::Started(lead.run().clone());
+        let (told, mut events) = mpsc::channel(EVENTS_AHEAD);
+        let mut work = Some((lead, job, told));
+        self.tasks.spawn(LEAD, move |stop| {
+            let work = work.take();
+            async move {
+                if let Some((lead, job, told)) = work {
+                    lead.work(job, told, stop).await;
                 }
+                Ok(())
             }
-            yield Event::Finished(lead.succeed(progress, result).await?);
-        }
+        });
+        let events = stream::poll_fn(move |cx| events.poll_recv(cx));
+        Ok(stream::once(std::future::ready(Ok(started))).chain(events).boxed())
     }
 
     async fn start(&self, catalog: &Catalog, kept: TrainingSetRequest) -> Result<Lead> {
         let (runs, project) = (self.runs.within(ANSWER_WITHIN), catalog.project.clone());
         let (run, _) = runs.create(&project, "", &RunRequest::TrainingSet(kept)).await?;
         let grant = runs.acquire_lease(&project, &run.id, &self.holder).await?;
-        Ok(Lead { runs, project, run: grant.run, lease: grant.lease })
+        Ok(Lead::new(runs, project, grant, Arc::clone(&self.threads), self.shutdown.clone()))
     }
+}
 
-    /// The steps of the work, and counts in between.
-    fn work(self, catalog: Arc<Catalog>, request: Request, lead: &Lead) -> BoxStream<'static, Result<Step>> {
-        let (runs, project, id, lease) = (lead.runs.clone(), lead.project.clone(), lead.run.id.clone(), lead.lease);
-        let started_at = self.clock.now();
-        try_stream! {
-            let revision = catalog.revision;
-            let Request { features, full_names, spine, event_time, output, .. } = request;
-            let prepared = self.sets.prepare(TrainingRequest { catalog, features, full_names, spine, event_time }).await?;
-            let plan = RunPlan {
-                revision,
-                started_at,
-                row_set: None,
-                parts: Vec::new(),
-                watermarks: Vec::new(),
-                spine: Some(prepared.spine().clone()),
-            };
-            runs.plan(&project, &id, lease, &plan).await?;
-            let counts = prepared.counts().clone();
-            let mut written = 0_u64;
-            let mut steps = compute(prepared, output)?;
-            let mut report = tokio::time::interval(REPORT_EVERY);
-            loop {
-                let next = tokio::select! {
-                    step = steps.next() => Next::Computed(step),
-                    _ = report.tick() => Next::Report,
-                };
-                let progress = Progress { read: counts.read(), refused: counts.refused(), written, ..Progress::default() };
-                match next {
-                    Next::Computed(Some(computed)) => match computed? {
-                        Computed::Rows(rows) => written = rows,
-                        Computed::Batch(batch) => {
-                            written += batch.num_rows() as u64;
-                            yield Step::Event(Box::new(Event::Batch(batch)));
-                        }
-                        Computed::Schema(schema) => yield Step::Event(Box::new(Event::Schema(schema))),
-                        Computed::Written(location) => yield Step::Written(location),
-                    },
-                    Next::Computed(None) => {
-                        yield Step::Event(Box::new(Event::Progress(progress)));
-                        break;
-                    }
-                    Next::Report => {
-                        if runs.report_progress(&project, &id, lease, &progress).await? {
-                            Err(Error::cancelled(format!("run {id} was cancelled")))?;
-                        }
-                        yield Step::Event(Box::new(Event::Progress(progress)));
-                    }
-                }
-            }
-        }
-        .boxed()
+impl Admitted {
+    /// Whether the spine is to be streamed in.
+    pub fn wants_spine(&self) -> bool {
+        self.request.spine.is_none()
     }
+}
+
+fn resources<'a>(request: &'a Request, selection: &'a Selection) -> Vec<Resource<'a>> {
+    let project = request.project.as_str();
+    let views = selection.views.iter();
+    let views = views.map(|view| Resource::new(ResourceKind::FeatureView, project, view.view.name().as_str()));
+    let paths = request.spine.iter().chain(&request.output);
+    let paths = paths.map(|path| Resource::new(ResourceKind::Path, project, path));
+    std::iter::once(Resource::project(project)).chain(views).chain(paths).collect()
 }
 
 /// What is kept of a request, to ask for the same again.
@@ -178,79 +174,7 @@ fn kept_request(request: &Request) -> TrainingSetRequest {
         Asked::Service(name) => (Some(name.clone()), Vec::new()),
         Asked::References(references) => (None, references.iter().map(ToString::to_string).collect()),
     };
-    let spine = match &request.spine {
-        Spine::Path(path) => path.clone(),
-        Spine::Stream { .. } => STREAMED.to_owned(),
-    };
-    let output = request.output.clone().unwrap_or_else(|| STREAMED.to_owned());
+    let place = |path: &Option<String>| path.clone().unwrap_or_else(|| STREAMED.to_owned());
+    let (spine, output) = (place(&request.spine), place(&request.output));
     TrainingSetRequest { feature_service, references, spine, output, full_names: request.full_names }
-}
-
-enum Step {
-    Event(Box<Event>),
-    Written(String),
-}
-
-enum Next {
-    Computed(Option<Result<Computed>>),
-    Report,
-}
-
-enum Computed {
-    Schema(SchemaRef),
-    Batch(RecordBatch),
-    Rows(u64),
-    Written(String),
-}
-
-/// Streams the result, or writes it and says how far it is.
-fn compute(set: TrainingSet, output: Option<String>) -> Result<BoxStream<'static, Result<Computed>>> {
-    let Some(location) = output else {
-        let schema = set.schema();
-        let batches = set.stream()?.map(|batch| batch.map(Computed::Batch));
-        let first = futures::stream::once(std::future::ready(Ok(Computed::Schema(schema))));
-        return Ok(first.chain(batches).boxed());
-    };
-    let (sender, mut rows) = mpsc::unbounded_channel();
-    let stream = try_stream! {
-        let writing = set.write(&location, move |rows| {
-            // Whoever watched has gone: the writing is dropped with the stream.
-            let _ = sender.send(rows);
-        });
-        tokio::pin!(writing);
-        let total = loop {
-            let (total, rows) = tokio::select! {
-                total = &mut writing => (Some(total), None),
-                rows = rows.recv() => (None, rows),
-            };
-            if let Some(rows) = rows {
-                yield Computed::Rows(rows);
-            }
-            if let Some(total) = total {
-                break total?;
-            }
-        };
-        yield Computed::Rows(total);
-        yield Computed::Written(location.clone());
-    };
-    Ok(stream.boxed())
-}
-
-impl Lead {
-    async fn succeed(&self, progress: Progress, result: Option<String>) -> Result<Run> {
-        let outcome = Outcome::Succeeded { progress, result };
-        self.runs.finish(&self.project, &self.run.id, self.lease, &outcome).await
-    }
-
-    /// The caller is told of the failure itself; that its run could not be ended is for the log.
-    async fn fail(&self, error: &Error) {
-        let outcome = if error.code() == ErrorCode::Cancelled {
-            Outcome::Cancelled
-        } else {
-            Outcome::Failed { error: error.to_string() }
-        };
-        if let Err(ending) = self.runs.finish(&self.project, &self.run.id, self.lease, &outcome).await {
-            tracing::warn!(run = self.run.id, error = %ending, "a failed training set's run could not be ended");
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Materializations against real parts: a registry in this process, Parquet files, a push log, the embedded store.
+//! Materializations and training sets against real parts: a registry in this process, Parquet files, a push log, the embedded store.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -7,3 +7,4 @@ mod interrupted;
 mod resuming;
 mod same_rows;
 mod schedules;
+mod training;

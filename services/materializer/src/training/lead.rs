@@ -1,0 +1,304 @@
+//! Leads the run of one training set: has it computed, keeps the lease beside it, tells its caller, ends the run.
+//!
+//! However it goes, the run is ended: with its success, its failure, CANCELLED where somebody wanted that or the caller
+//! went away, failed where the process stops.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::StreamExt;
+use larder_client::{LeaseGrant, RunsClient};
+use larder_definitions::run::{Outcome, Progress, Run, RunPlan};
+use larder_offline_store::{
+    history::ReadCounts,
+    training::{TrainingRequest, TrainingSet, TrainingSets},
+};
+use larder_service::{Shutdown, trace};
+use larder_types::{Error, LeaseNumber, Name, Result, Retry, Timestamp};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::{Instrument, Span};
+
+use super::{Event, Threads};
+
+/// How often counts are reported and the lease is renewed.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+/// How long one report may take.
+const REPORT_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long after a failure the registry is asked again.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// How long is waited for a computation to notice that it is given up.
+const HALT_WITHIN: Duration = Duration::from_secs(5);
+
+/// How soon after the spine of a caller who went the reading of the result ends.
+const GONE_WITHIN: Duration = Duration::from_millis(100);
+
+type Told = mpsc::Sender<Result<Event>>;
+
+/// What is computed.
+pub(super) struct Job {
+    pub(super) sets: TrainingSets,
+    pub(super) set: TrainingRequest,
+    pub(super) output: Option<String>,
+    pub(super) started_at: Timestamp,
+}
+
+/// A run that this process leads.
+pub(super) struct Lead {
+    registered: Arc<Registered>,
+    run: Run,
+    term: Duration,
+    threads: Arc<Threads>,
+    shutdown: Shutdown,
+}
+
+/// The run at the registry.
+struct Registered {
+    runs: RunsClient,
+    project: Name,
+    id: String,
+    lease: LeaseNumber,
+    /// How long the registry is asked again that cannot answer.
+    patience: Duration,
+}
+
+/// How the work came to its end.
+enum End {
+    /// All is computed, and written there.
+    Done(Option<String>),
+    Failed(Error),
+    /// Somebody wants the run stopped.
+    Cancelled,
+    CallerGone,
+    /// The process stops.
+    Stopping,
+}
+
+/// How far it is, for whoever reports it.
+#[derive(Default)]
+struct Counts {
+    history: OnceLock<ReadCounts>,
+    written: AtomicU64,
+}
+
+pub(super) fn no_spine() -> Error {
+    Error::internal("a training set without a spine was admitted")
+}
+
+impl Lead {
+    pub(super) fn new(
+        runs: RunsClient,
+        project: Name,
+        grant: LeaseGrant,
+        threads: Arc<Threads>,
+        shutdown: Shutdown,
+    ) -> Self {
+        let LeaseGrant { lease, term, run } = grant;
+        let registered = Registered { runs, project, id: run.id.clone(), lease, patience: term / 2 };
+        Self { registered: Arc::new(registered), run, term, threads, shutdown }
+    }
+
+    pub(super) fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Does all of it. `stop`: the process stops.
+    pub(super) async fn work(self, job: Job, told: Told, stop: CancellationToken) {
+        let span = self.span();
+        let work = async {
+            let counts = Arc::<Counts>::default();
+            let end = self.to_its_end(job, &counts, &told, &stop).await;
+            if let Some(last) = self.end(end, &counts).await {
+                tokio::select! {
+                    // Who has gone needs no last word.
+                    _ = told.send(last) => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+        };
+        work.instrument(span).await;
+    }
+
+    /// Of the trace of whoever asked for the run.
+    fn span(&self) -> Span {
+        let span = tracing::info_span!("run", project = %self.registered.project, id = self.run.id);
+        if let Some(traceparent) = &self.run.traceparent {
+            trace::continues(&span, traceparent);
+        }
+        span
+    }
+
+    async fn to_its_end(&self, job: Job, counts: &Arc<Counts>, told: &Told, stop: &CancellationToken) -> End {
+        let computing = job.compute(Arc::clone(&self.registered), Arc::clone(counts), told.clone());
+        let Some(mut computing) = self.threads.spawn(computing.in_current_span()) else { return End::Stopping };
+        let early = tokio::select! {
+            done = &mut computing => return self.judged(joined(done), told).await,
+            end = self.keep_lease(counts, told) => end,
+            () = told.closed() => self.caller_gone(),
+            () = stop.cancelled() => End::Stopping,
+        };
+        // What is whole in spite of it is not taken back.
+        match halt(computing).await {
+            Some(Ok(result)) => End::Done(result),
+            Some(Err(_)) | None => early,
+        }
+    }
+
+    /// A caller who goes may be noticed first by the spine that breaks off.
+    async fn judged(&self, done: Result<Option<String>>, told: &Told) -> End {
+        match done {
+            Ok(result) => End::Done(result),
+            Err(error) => match timeout(GONE_WITHIN, told.closed()).await {
+                Err(_) if !self.shutdown.has_begun() => End::Failed(error),
+                Ok(()) | Err(_) => self.caller_gone(),
+            },
+        }
+    }
+
+    /// A server that stops cuts the streams of its callers first.
+    fn caller_gone(&self) -> End {
+        if self.shutdown.has_begun() { End::Stopping } else { End::CallerGone }
+    }
+
+    /// Renews the lease and reports the counts until somebody wants the run stopped or the lease cannot be kept.
+    async fn keep_lease(&self, counts: &Counts, told: &Told) -> End {
+        let every = (self.term / 6).min(REPORT_EVERY);
+        let mut good_until = Instant::now() + self.term * 2 / 3;
+        loop {
+            sleep(every).await;
+            let asked_at = Instant::now();
+            let progress = counts.progress();
+            match self.registered.report(&progress).await {
+                Ok(true) => return End::Cancelled,
+                Ok(false) => good_until = asked_at + self.term * 2 / 3,
+                Err(error) => match error.code().retry() {
+                    Retry::AfterBackoff if asked_at < good_until => {}
+                    Retry::AfterBackoff | Retry::AfterReread | Retry::Never => return End::Failed(error),
+                },
+            }
+            // Who has not read the events before needs no newer counts.
+            let _ = told.try_send(Ok(Event::Progress(progress)));
+        }
+    }
+
+    /// Ends the run; gives the caller's last event.
+    async fn end(&self, end: End, counts: &Counts) -> Option<Result<Event>> {
+        let progress = counts.progress();
+        let outcome = match &end {
+            End::Done(result) => Outcome::Succeeded { progress, result: result.clone() },
+            End::Failed(error) => Outcome::Failed { error: error.to_string() },
+            End::Cancelled | End::CallerGone => Outcome::Cancelled,
+            End::Stopping => Outcome::Failed { error: "the materializer was stopped".to_owned() },
+        };
+        let ended = self.registered.finish(&outcome).await;
+        if let Err(error) = &ended {
+            tracing::warn!(%error, ?outcome, "the run of a training set could not be ended");
+        }
+        match end {
+            End::Done(_) => Some(ended.map(Event::Finished)),
+            End::Failed(error) => Some(Err(error)),
+            End::Cancelled => Some(Err(Error::cancelled(format!("run {} was cancelled", self.run.id)))),
+            End::CallerGone => None,
+            End::Stopping => Some(Err(Error::unavailable("the materializer is stopping"))),
+        }
+    }
+}
+
+impl Job {
+    /// Computes; gives where the result was written, if it was. It has then been read to its end otherwise.
+    async fn compute(self, registered: Arc<Registered>, counts: Arc<Counts>, told: Told) -> Result<Option<String>> {
+        let Self { sets, set, output, started_at } = self;
+        let revision = set.catalog.revision;
+        let prepared = sets.prepare(set).await?;
+        let _ = counts.history.set(prepared.counts().clone());
+        let plan = RunPlan {
+            revision,
+            started_at,
+            row_set: None,
+            parts: Vec::new(),
+            watermarks: Vec::new(),
+            spine: Some(prepared.spine().clone()),
+        };
+        registered.plan(&plan).await?;
+        match output {
+            Some(location) => {
+                let rows = prepared.write(&location, |rows| counts.written.store(rows, Ordering::Relaxed)).await?;
+                counts.written.store(rows, Ordering::Relaxed);
+                Ok(Some(location))
+            }
+            None => stream(prepared, &counts, &told).await.map(|()| None),
+        }
+    }
+}
+
+async fn stream(set: TrainingSet, counts: &Counts, told: &Told) -> Result<()> {
+    let gone = || Error::cancelled("the caller is gone");
+    told.send(Ok(Event::Schema(set.schema()))).await.map_err(|_| gone())?;
+    let mut batches = set.stream()?;
+    while let Some(batch) = batches.next().await.transpose()? {
+        let rows = batch.num_rows() as u64;
+        told.send(Ok(Event::Batch(batch))).await.map_err(|_| gone())?;
+        counts.written.fetch_add(rows, Ordering::Relaxed);
+    }
+    // It has succeeded when the caller has taken all of it.
+    told.reserve_many(told.max_capacity()).await.map(drop).map_err(|_| gone())
+}
+
+fn joined<T>(done: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
+    done.unwrap_or_else(|error| Err(Error::internal(format!("computing a training set: {error}"))))
+}
+
+/// Gives a computation up; what it came to all the same, if it did in time.
+async fn halt<T>(computing: AbortOnDropHandle<Result<T>>) -> Option<Result<T>> {
+    computing.abort();
+    match timeout(HALT_WITHIN, computing).await {
+        Ok(done) => Some(joined(done)),
+        Err(_) => None,
+    }
+}
+
+impl Registered {
+    /// Keeps the lease; says whether somebody wants the run stopped.
+    async fn report(&self, progress: &Progress) -> Result<bool> {
+        self.runs.within(REPORT_WITHIN).report_progress(&self.project, &self.id, self.lease, progress).await
+    }
+
+    async fn plan(&self, plan: &RunPlan) -> Result<Run> {
+        self.insist(|| self.runs.plan(&self.project, &self.id, self.lease, plan)).await
+    }
+
+    async fn finish(&self, outcome: &Outcome) -> Result<Run> {
+        self.insist(|| self.runs.finish(&self.project, &self.id, self.lease, outcome)).await
+    }
+
+    /// Asks again for as long as the lease is good without having been renewed.
+    async fn insist<T, F: Future<Output = Result<T>>>(&self, ask: impl Fn() -> F) -> Result<T> {
+        let give_up = Instant::now() + self.patience;
+        loop {
+            match ask().await {
+                Err(error) if error.code().retry() == Retry::AfterBackoff && Instant::now() < give_up => {
+                    sleep(RETRY_AFTER).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+}
+
+impl Counts {
+    fn progress(&self) -> Progress {
+        let (read, refused) = self.history.get().map_or((0, 0), |history| (history.read(), history.refused()));
+        Progress { read, refused, written: self.written.load(Ordering::Relaxed), ..Progress::default() }
+    }
+}

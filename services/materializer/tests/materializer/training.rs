@@ -1,0 +1,215 @@
+//! Training sets through the service: however one goes, its run ends, and says how.
+
+use std::{sync::Arc, time::Duration};
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use futures::{Stream, StreamExt, stream};
+use larder_client::{FeatureSelection, TrainingSet, TrainingSetEvent, TrainingSetStream};
+use larder_definitions::run::{LEASE_TERM, Run, RunRequest, RunState, Scope, TrainingSetRequest};
+use larder_materializer::training::THREAD_NAME;
+use larder_types::{Error, ErrorCode, Result, Revision};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    feed::{Feed, Row},
+    interrupted::Interrupted,
+};
+
+/// A project with a little history.
+async fn feed() -> Feed {
+    let feed = Feed::new(false).await;
+    let row = |id| Row { id, event: 1, created: None, deleted: false, letter: 'a' };
+    feed.write("a.parquet", &[row(1), row(2)], true);
+    feed.clock.advance(Duration::from_secs(3600));
+    feed
+}
+
+fn set(feed: &Feed) -> TrainingSet {
+    TrainingSet {
+        project: feed.project.clone(),
+        features: FeatureSelection::References(vec!["profile".parse().unwrap()]),
+        spine_path: None,
+        event_time: "t".to_owned(),
+        output_path: None,
+        full_names: false,
+        min_revision: Revision(0),
+    }
+}
+
+fn spine() -> RecordBatch {
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+    let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![60_000_000; 3]).with_timezone("UTC"));
+    RecordBatch::try_from_iter([("id", ids), ("t", times)]).unwrap()
+}
+
+/// A spine whose end does not come.
+fn endless() -> impl Stream<Item = Result<RecordBatch>> + Send {
+    stream::iter([Ok(spine())]).chain(stream::pending())
+}
+
+/// The run of a training set, which has begun.
+async fn started(events: &mut TrainingSetStream) -> Run {
+    let event = events.next().await.unwrap().unwrap();
+    let TrainingSetEvent::Started(run) = event else { panic!("{event:?}") };
+    *run
+}
+
+/// Reads to the end; gives the rows.
+async fn all(mut events: TrainingSetStream) -> Result<(Run, usize)> {
+    let mut rows = 0;
+    while let Some(event) = events.next().await {
+        match event? {
+            TrainingSetEvent::Rows(batch) => rows += batch.num_rows(),
+            TrainingSetEvent::Finished(run) => return Ok((*run, rows)),
+            TrainingSetEvent::Started(_) | TrainingSetEvent::Progress(_) => {}
+        }
+    }
+    Err(Error::unavailable("it ended early"))
+}
+
+#[tokio::test]
+async fn one_that_is_read_to_its_end_succeeds() {
+    let feed = feed().await;
+    let (client, _shutdown) = feed.service();
+    let events = client.training_set(&set(&feed), stream::iter([Ok(spine()), Ok(spine())])).await.unwrap();
+    let (run, rows) = all(events).await.unwrap();
+    assert_eq!((run.state, rows, run.progress.written), (RunState::Succeeded, 6, 6), "{run:?}");
+    assert_eq!(run.plan.unwrap().spine.unwrap().rows, 6);
+    assert_eq!(feed.run(&run.id).await.state, RunState::Succeeded);
+}
+
+#[tokio::test]
+async fn one_whose_caller_goes_away_is_cancelled() {
+    let feed = feed().await;
+    let (client, _shutdown) = feed.service();
+    for reads in [0, 2] {
+        let mut events = client.training_set(&set(&feed), endless()).await.unwrap();
+        let run = started(&mut events).await;
+        for _ in 0..reads {
+            assert!(matches!(events.next().await, Some(Ok(TrainingSetEvent::Progress(_)))));
+        }
+        assert_eq!(feed.run(&run.id).await.state, RunState::Running);
+        drop(events);
+        assert_eq!(feed.ended(&run.id).await.state, RunState::Cancelled);
+    }
+}
+
+#[tokio::test]
+async fn one_that_somebody_cancels_stops_and_is_cancelled() {
+    let feed = feed().await;
+    let (client, _shutdown) = feed.service();
+    let mut events = client.training_set(&set(&feed), endless()).await.unwrap();
+    let run = started(&mut events).await;
+    client.cancel_run(&feed.project, &run.id).await.unwrap();
+    let error = all(events).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Cancelled, "{error}");
+    assert_eq!(feed.run(&run.id).await.state, RunState::Cancelled);
+}
+
+#[tokio::test]
+async fn one_of_a_process_that_stops_fails_and_says_so() {
+    let feed = feed().await;
+    let (client, shutdown) = feed.service();
+    let mut events = client.training_set(&set(&feed), endless()).await.unwrap();
+    let run = started(&mut events).await;
+    shutdown.begin("the test stops it");
+    assert_eq!(all(events).await.unwrap_err().code(), ErrorCode::Unavailable);
+    let run = feed.ended(&run.id).await;
+    assert_eq!((run.state, run.error.as_deref()), (RunState::Failed, Some("the materializer was stopped")));
+}
+
+#[tokio::test]
+async fn one_that_fails_ends_its_run_with_the_reason() {
+    let feed = feed().await;
+    let (client, _shutdown) = feed.service();
+    let broken = TrainingSet { event_time: "when".to_owned(), ..set(&feed) };
+    let mut events = client.training_set(&broken, endless()).await.unwrap();
+    let run = started(&mut events).await;
+    let error = all(events).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::InvalidArgument, "{error}");
+    let run = feed.ended(&run.id).await;
+    assert_eq!(run.state, RunState::Failed);
+    assert!(run.error.unwrap().contains("there is no column `when`"));
+}
+
+#[tokio::test]
+async fn names_that_do_not_exist_make_no_run() {
+    let feed = feed().await;
+    let (client, _shutdown) = feed.service();
+    let features = FeatureSelection::References(vec!["profil".parse().unwrap()]);
+    let refused = client.training_set(&TrainingSet { features, ..set(&feed) }, endless()).await;
+    assert_eq!(refused.err().unwrap().code(), ErrorCode::NotFound);
+    let sets = feed.all_runs().await.into_iter().filter(|run| matches!(run.request, RunRequest::TrainingSet(_)));
+    assert_eq!(sets.count(), 0);
+}
+
+/// Makes the run of a training set as a process does that then dies: before it has the lease, or with it.
+async fn abandoned(feed: &Feed, has_lease: bool) -> Run {
+    let request = RunRequest::TrainingSet(TrainingSetRequest {
+        feature_service: None,
+        references: vec!["profile".to_owned()],
+        spine: "streamed".to_owned(),
+        output: "streamed".to_owned(),
+        full_names: false,
+    });
+    let run = feed.runs.create(&feed.project, "", &request).await.unwrap().0;
+    if has_lease {
+        feed.runs.acquire_lease(&feed.project, &run.id, "a process that died").await.unwrap();
+    }
+    run
+}
+
+#[tokio::test]
+async fn one_whose_process_died_is_ended_when_its_lease_is_over() {
+    let feed = feed().await;
+    let dead = [abandoned(&feed, true).await, abandoned(&feed, false).await, abandoned(&feed, true).await];
+    feed.runs.cancel(&feed.project, &dead[2].id).await.unwrap();
+    feed.clock.advance(LEASE_TERM);
+    let alive = [abandoned(&feed, true).await, abandoned(&feed, false).await];
+    feed.serve();
+    for (run, state) in dead.iter().zip([RunState::Failed, RunState::Failed, RunState::Cancelled]) {
+        let ended = feed.ended(&run.id).await;
+        assert_eq!(ended.state, state);
+        let says = ended.error.is_some_and(|error| error.contains("its worker is gone"));
+        assert_eq!(says, state == RunState::Failed);
+    }
+    let states = [feed.run(&alive[0].id).await.state, feed.run(&alive[1].id).await.state];
+    assert_eq!(states, [RunState::Running, RunState::Pending]);
+}
+
+#[tokio::test]
+async fn a_materialization_that_is_worked_on_can_be_cancelled() {
+    let feed = feed().await;
+    let run = feed.create(Scope::Full).await;
+    let writing = CancellationToken::new();
+    let store =
+        Interrupted { store: feed.store.clone(), writes_left: 0.into(), is_done: false, stop: Some(writing.clone()) };
+    let working = async { feed.work(&run, Arc::new(store), &CancellationToken::new()).await };
+    let cancelling = async {
+        writing.cancelled().await;
+        feed.runs.cancel(&feed.project, &run.id).await.unwrap()
+    };
+    let (ended, asked) = tokio::join!(working, cancelling);
+    assert_eq!((asked.state, ended.state), (RunState::Running, RunState::Cancelled));
+}
+
+#[tokio::test]
+async fn is_computed_on_threads_of_its_own() {
+    let feed = feed().await;
+    let (client, _shutdown) = feed.service();
+    // The rest of the spine is asked for by whoever computes, once the run has begun.
+    let (begin, begun) = oneshot::channel::<()>();
+    let (tell, asked_on) = oneshot::channel();
+    let rest = stream::once(async move {
+        begun.await.unwrap();
+        tell.send(std::thread::current().name().map(ToOwned::to_owned)).unwrap();
+        Ok(spine())
+    });
+    let mut events = client.training_set(&set(&feed), stream::iter([Ok(spine())]).chain(rest)).await.unwrap();
+    started(&mut events).await;
+    begin.send(()).unwrap();
+    let (run, rows) = all(events).await.unwrap();
+    assert_eq!((run.state, rows), (RunState::Succeeded, 6));
+    assert_eq!(asked_on.await.unwrap().as_deref(), Some(THREAD_NAME));
+}
