@@ -233,6 +233,7 @@ impl Columns<'_> {
             Arc::new(StringArray::from(vec![text]))
         };
         let parsed = match wanted {
+            ValueType::Scalar(_) if value.null_count() > 0 => Some(new_null_array(&target, 1)),
             ValueType::Scalar(ScalarType::Timestamp) => parse_time(text).map(|time| Arc::new(time) as ArrayRef),
             ValueType::Scalar(_) => cast(&value, &target).ok(),
             ValueType::List(_) => None,

@@ -17,6 +17,7 @@ use parquet::{
         statistics::Statistics,
     },
 };
+use percent_encoding::percent_decode_str;
 
 use super::{HistorySchema, ReadCounts, SystemColumns, TimeRange, normalise::Normaliser, object_file::ObjectFile};
 use crate::{
@@ -83,10 +84,11 @@ pub(crate) fn unreadable(file: &str, error: ParquetError) -> Error {
     described.with_source(error)
 }
 
-/// The parts `name=value` of a path.
+/// The parts `name=value` of a path, as Hive has them: what a path may not have stands there as `%XX`.
 fn path_parts(path: &Path) -> Vec<(String, String)> {
-    let decoded = path.parts().map(|part| part.as_ref().to_owned());
-    decoded.filter_map(|part| part.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let parts = path.parts().map(|part| part.as_ref().to_owned());
+    parts.filter_map(|part| part.split_once('=').map(|(name, value)| (decoded(name), decoded(value)))).collect()
 }
 
 /// The least and the greatest event time in a file, from its statistics or, where it has none, from the column; none where

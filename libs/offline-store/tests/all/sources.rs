@@ -82,6 +82,32 @@ async fn takes_columns_from_the_path_and_widens_types() {
 }
 
 #[tokio::test]
+async fn values_in_a_path_are_decoded_and_may_be_null() {
+    let shop = Shop::new();
+    let rows = batch(vec![
+        ("at", minutes([1])),
+        ("made", minutes([1])),
+        ("age", Arc::new(Int64Array::from(vec![7]))),
+        ("score", Arc::new(arrow::array::Float64Array::from(vec![0.5]))),
+    ]);
+    shop.write("profiles/customer_id=New%20York%2F1/town=%C3%A5/x.parquet", &rows);
+    shop.write("profiles/customer_id=b=c/town=__HIVE_DEFAULT_PARTITION__/x.parquet", &rows);
+    let (batches, refused) = shop.read("profile", TimeRange::ALL).await.unwrap();
+    assert_eq!(refused, 0);
+    check(
+        &batches,
+        expect![[r#"
+        +-------------+----------------------+----------------------+-----------+-----+-------+------+
+        | customer_id | __event_time         | __created_time       | __deleted | age | score | city |
+        +-------------+----------------------+----------------------+-----------+-----+-------+------+
+        | New York/1  | 1970-01-01T00:01:00Z | 1970-01-01T00:01:00Z | false     | 7   | 0.5   | å    |
+        | b=c         | 1970-01-01T00:01:00Z | 1970-01-01T00:01:00Z | false     | 7   | 0.5   |      |
+        +-------------+----------------------+----------------------+-----------+-----+-------+------+
+    "#]],
+    );
+}
+
+#[tokio::test]
 async fn refuses_and_counts_rows_without_event_time_or_key() {
     let shop = Shop::new();
     let times: arrow::array::TimestampMicrosecondArray = [Some(1), None, Some(3)].into_iter().collect();
