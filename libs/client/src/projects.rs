@@ -8,7 +8,7 @@ use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, time::
 use larder_definitions::{Catalog, unknown_name};
 use larder_types::{Error, ErrorCode, Name, Result, Revision};
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{CatalogWatch, CatalogWatchOptions, RegistryClient, Transport};
 
@@ -36,6 +36,7 @@ struct Shared<T> {
 }
 
 struct Followed<T> {
+    since: Instant,
     watch: CatalogWatch,
     made: watch::Receiver<Made<T>>,
 }
@@ -48,7 +49,7 @@ impl<T> Clone for Projects<T> {
 
 impl<T> Clone for Followed<T> {
     fn clone(&self) -> Self {
-        Self { watch: self.watch.clone(), made: self.made.clone() }
+        Self { since: self.since, watch: self.watch.clone(), made: self.made.clone() }
     }
 }
 
@@ -94,6 +95,42 @@ impl<T: Send + Sync + 'static> Projects<T> {
         followed.iter().map(|(name, followed)| (name.clone(), followed.watch.is_current())).collect()
     }
 
+    /// The projects with a catalog, of which the registry was not heard for longer than `limit`: their catalogs may be old.
+    pub fn silent_for(&self, limit: Duration) -> Vec<Name> {
+        let is_silent = |followed: &Followed<T>| {
+            let age = followed.watch.age().unwrap_or_else(|| followed.since.elapsed());
+            age > limit && followed.watch.latest().is_some()
+        };
+        let followed = self.0.followed.read();
+        let mut names: Vec<_> =
+            followed.iter().filter(|(_, followed)| is_silent(followed)).map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names
+    }
+
+    /// UNAVAILABLE while the registry does not answer within `patience`, and while it was not heard of for longer than
+    /// `silence` by what follows a project's catalog; for a condition of readiness.
+    pub async fn check_health(&self, patience: Duration, silence: Duration) -> Result<()> {
+        let asked = RegistryClient::new(self.0.registry.clone()).within(patience).projects().await;
+        // A registry with too much to do is there.
+        if let Err(error) = asked
+            && error.code() != ErrorCode::ResourceExhausted
+        {
+            return Err(Error::unavailable(format!("the registry does not answer: {error}")).with_source(error));
+        }
+        match self.silent_for(silence).as_slice() {
+            [] => Ok(()),
+            names => {
+                let names: Vec<_> = names.iter().map(Name::as_str).collect();
+                Err(Error::unavailable(format!(
+                    "the catalogs of {} may be old: nothing was heard of them for {} s",
+                    names.join(", "),
+                    silence.as_secs()
+                )))
+            }
+        }
+    }
+
     /// Follows every project that the registry has.
     pub async fn follow_all(&self) -> Result<Vec<Name>> {
         let projects = RegistryClient::new(self.0.registry.clone()).projects().await?;
@@ -128,7 +165,7 @@ impl<T: Send + Sync + 'static> Projects<T> {
         }
         let (watch, follower) = CatalogWatch::new(self.0.registry.clone(), name.clone(), self.0.options.clone());
         let (sender, made) = watch::channel(None);
-        let followed = Followed { watch: watch.clone(), made };
+        let followed = Followed { since: Instant::now(), watch: watch.clone(), made };
         all.insert(name, followed.clone());
         drop(all);
         let shared = Arc::clone(&self.0);

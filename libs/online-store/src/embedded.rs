@@ -7,6 +7,10 @@
 //! Of keys that lie far apart, each row changes a page of its own; the more rows a call brings, the more share one. So
 //! a materialization sends tens of thousands at a time (`benches/embedded.rs`).
 //!
+//! After a read or write of the file that failed nothing is written any more, since nobody knows what of it is on disk:
+//! [`OnlineStore::check_health`] says so with FAILED_PRECONDITION, and the process is to end and open the file anew. What
+//! was answered before is in it.
+//!
 //! The file belongs to one process at a time. Its layout is in `table.rs`, and names its format: a file of a newer one
 //! is refused.
 
@@ -23,7 +27,7 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase};
 use tracing::Instrument;
 
 use crate::{Capabilities, KeyWrite, OnlineStore, RowOutcome, Rows, RowsBuilder, SweepReport, WriteMode};
-use errors::storage_error;
+use errors::{lost, storage_error};
 use table::{Removal, Value};
 use writer::Writer;
 
@@ -136,7 +140,7 @@ impl OnlineStore for EmbeddedStore {
 
     async fn check_health(&self) -> Result<()> {
         self.writer.check_health()?;
-        read(&self.db, &EncodedKeys::default(), &[], 0).map(|_| ())
+        read(&self.db, &EncodedKeys::default(), &[], 0).map(|_| ()).map_err(|error| lost(&error.to_string()))
     }
 }
 

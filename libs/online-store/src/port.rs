@@ -43,7 +43,8 @@ pub trait OnlineStore: Send + Sync + 'static {
     /// What this store does beyond the promises of every store.
     fn capabilities(&self) -> Capabilities;
 
-    /// Whether reads and writes can work now; the error says why not.
+    /// Whether reads and writes can work now; the error says why not. FAILED_PRECONDITION where they will not until this
+    /// process has ended and another opens the store: what a failed write left in memory is not what is on disk.
     async fn check_health(&self) -> Result<()>;
 }
 

@@ -7,7 +7,7 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use larder_types::{Clock, Error, Name};
-use object_store::{ObjectStore, path::Path};
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, path::Path};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
@@ -110,6 +110,18 @@ impl PushLogWriter {
     ) -> Result<SegmentPosition, AppendError> {
         let span = tracing::debug_span!("push log append", %project, %source, rows = rows.num_rows());
         self.append_rows(project, source, rows).instrument(span).await
+    }
+
+    /// Whether something can be written beneath the root now: a small object is, and is removed again.
+    pub async fn check_health(&self) -> Result<(), Error> {
+        // No project's name has a hyphen, so this is in no project's folder.
+        let path = self.root.clone().join(format!("write-check-{}", self.id));
+        let failed = |error| Error::unavailable(format!("the push log cannot be written: {error}")).with_source(error);
+        self.store.put(&path, PutPayload::from_static(b"written to see whether it can be\n")).await.map_err(failed)?;
+        match self.store.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// Takes no more rows, and returns when all that were taken are durable or refused.

@@ -21,6 +21,7 @@ const LATENCY_BOUNDS: [f64; 18] = [
 pub struct Metrics {
     registry: prometheus::Registry,
     calls: Arc<CallMetrics>,
+    conditions: IntGaugeVec,
 }
 
 #[derive(Debug)]
@@ -35,7 +36,11 @@ impl Metrics {
     pub fn new() -> Result<Self> {
         let registry = prometheus::Registry::new();
         let calls = CallMetrics::new(&registry).map_err(|error| cannot_register(&error))?;
-        Ok(Self { registry, calls: Arc::new(calls) })
+        let conditions = Opts::new("larder_condition_met", "1 where a condition of readiness holds, 0 where not");
+        let conditions = IntGaugeVec::new(conditions, &["condition"]).map_err(|error| cannot_register(&error))?;
+        let metrics = Self { registry, calls: Arc::new(calls), conditions };
+        metrics.register(metrics.conditions.clone())?;
+        Ok(metrics)
     }
 
     /// Adds a metric of a service's own.
@@ -48,6 +53,11 @@ impl Metrics {
         TextEncoder::new()
             .encode_to_string(&self.registry.gather())
             .map_err(|error| Error::internal(format!("metrics cannot be written: {error}")))
+    }
+
+    /// Tells whether a condition of readiness holds.
+    pub(crate) fn condition(&self, name: &str, holds: bool) {
+        self.conditions.with_label_values(&[name]).set(i64::from(holds));
     }
 
     /// What is counted of one rpc.

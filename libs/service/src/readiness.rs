@@ -1,28 +1,38 @@
 //! Whether a service can do its work: a list of named conditions, all of which must hold.
 //!
-//! The admin port's `/readyz` and gRPC health answer from it.
+//! The admin port's `/readyz` and gRPC health answer from it. Conditions that have to be looked at are probes: services say
+//! what there is to look at, and the process does it again and again ([`Readiness::keep_probing`]).
+
+mod probes;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::watch;
 
+use probes::Probes;
+
 /// The conditions of one service, or of all services in one process. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Readiness {
     unmet: Arc<watch::Sender<BTreeMap<&'static str, String>>>,
+    probes: Probes,
 }
 
 impl Readiness {
     /// Without conditions: ready.
     pub fn new() -> Self {
-        Self { unmet: Arc::new(watch::Sender::new(BTreeMap::new())) }
+        Self { unmet: Arc::new(watch::Sender::new(BTreeMap::new())), probes: Probes::default() }
     }
 
     /// Adds a condition that does not hold yet, since `reason`.
     pub fn condition(&self, name: &'static str, reason: impl Into<String>) -> Condition {
-        let condition = Condition { name, readiness: self.clone() };
+        let condition = self.named(name);
         condition.not_ready(reason);
         condition
+    }
+
+    fn named(&self, name: &'static str) -> Condition {
+        Condition { name, readiness: self.clone() }
     }
 
     /// Whether every condition holds.

@@ -42,13 +42,18 @@ pub struct Deps {
 /// How often the registry says that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
+/// How long the registry may take to answer, and how long it may be silent, until the service is not ready.
+const REGISTRY_PATIENCE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(30));
+
 /// Takes batches by what the registry declares.
 pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     let options = CatalogWatchOptions { heartbeat: HEARTBEAT, state_folder: config.state_folder.clone() };
     let (prefix, grace) = (config.key_prefix.clone(), *config.expiry_grace);
-    let projects = Projects::new(deps.registry, options, deps.spawn, move |catalog, _: Option<&Feeds>| {
-        Feeds::new(catalog, prefix.clone(), grace)
-    });
+    let projects =
+        Projects::new(deps.registry.clone(), options, Arc::clone(&deps.spawn), move |catalog, _: Option<&Feeds>| {
+            Feeds::new(catalog, prefix.clone(), grace)
+        });
+    probe(&deps, &projects);
     let ingest = Ingest {
         store: deps.store,
         log: deps.log,
@@ -60,4 +65,22 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     let service =
         service.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT).max_encoding_message_size(TRANSPORT_MESSAGE_LIMIT);
     GrpcServer::new(&config.server, deps.surroundings).add(service).build()
+}
+
+fn probe(deps: &Deps, projects: &Projects<Feeds>) {
+    let (store, log) = (Arc::clone(&deps.store), Arc::clone(&deps.log));
+    let (projects, (patience, silence)) = (projects.clone(), REGISTRY_PATIENCE);
+    let readiness = &deps.surroundings.readiness;
+    readiness.vital_probe("online store", move || {
+        let store = Arc::clone(&store);
+        async move { store.check_health().await }
+    });
+    readiness.probe("push log", move || {
+        let log = Arc::clone(&log);
+        async move { log.check_health().await }
+    });
+    readiness.probe("catalogs of push-ingest", move || {
+        let projects = projects.clone();
+        async move { projects.check_health(patience, silence).await }
+    });
 }

@@ -19,7 +19,10 @@ use std::{sync::Arc, time::Duration};
 use larder_client::{CatalogWatchOptions, Projects, Spawn, Transport};
 use larder_contracts::serving::v1::serving_service_server::ServingServiceServer;
 use larder_online_store::OnlineStore;
-use larder_service::server::{Endpoint, GrpcServer, Surroundings, TRANSPORT_MESSAGE_LIMIT};
+use larder_service::{
+    Readiness,
+    server::{Endpoint, GrpcServer, Surroundings, TRANSPORT_MESSAGE_LIMIT},
+};
 use larder_types::{Clock, Error, Result};
 use prometheus::IntCounter;
 
@@ -42,6 +45,9 @@ pub struct Deps {
 /// How often the registry says that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
+/// How long the registry may take to answer, and how long it may be silent, until the service is not ready.
+const REGISTRY_PATIENCE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(30));
+
 /// Answers calls by what the registry declares and the store has.
 pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     let options = CatalogWatchOptions { heartbeat: HEARTBEAT, state_folder: config.state_folder.clone() };
@@ -52,11 +58,24 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
             Some(previous) => previous.renewed(catalog),
             None => Plans::new(catalog, prefix.clone(), compiled.clone()),
         });
+    probe(&deps.surroundings.readiness, &deps.store, &projects);
     let serving = Serving::new(deps.store, deps.clock, projects, config.limits);
     let service = ServingServiceServer::new(ServingGrpc(Arc::new(serving)));
     let service =
         service.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT).max_encoding_message_size(TRANSPORT_MESSAGE_LIMIT);
     GrpcServer::new(&config.server, deps.surroundings).add(service).build()
+}
+
+fn probe(readiness: &Readiness, store: &Arc<dyn OnlineStore>, projects: &Projects<Plans>) {
+    let (store, projects, (patience, silence)) = (Arc::clone(store), projects.clone(), REGISTRY_PATIENCE);
+    readiness.vital_probe("online store", move || {
+        let store = Arc::clone(&store);
+        async move { store.check_health().await }
+    });
+    readiness.probe("catalogs of serving", move || {
+        let projects = projects.clone();
+        async move { projects.check_health(patience, silence).await }
+    });
 }
 
 /// One plan a feature service and revision: more tells of requests for references that are never the same.

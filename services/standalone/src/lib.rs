@@ -64,6 +64,9 @@ pub struct Addresses {
 /// Keeping catalogs up to date never ends by itself; a panic in it is a defect that a restart would hide.
 const FOLLOW: TaskKind = TaskKind::new("catalogs", OnFailure::Log);
 
+/// Looking at what readiness depends on. It fails where only another process can go on.
+const READINESS: TaskKind = TaskKind::new("readiness", OnFailure::Stop);
+
 /// Opens the data folder and the ports, and builds all services.
 pub async fn build(config: &Config, deps: Deps) -> Result<App> {
     let (folder, stores) = stores::open(&config.data, config.online_cache.bytes())?;
@@ -81,6 +84,7 @@ pub async fn build_on(config: &Config, deps: Deps, stores: Stores, folder: Optio
     let log =
         Arc::new(PushLogWriter::open(Arc::clone(&stores.push_log), Path::default(), WriterOptions::default(), &*clock));
     let services = Services::build(config, &stores, &log, &clock, &surroundings, &tasks).await?;
+    keep_probing(&surroundings, &tasks).await?;
     let mut host = Host::new(&config.serving.server, shutdown, surroundings.readiness.clone(), tasks);
     host.serve("registry", services.registry, listeners.registry);
     host.serve("serving", services.serving, listeners.serving);
@@ -93,6 +97,17 @@ pub async fn build_on(config: &Config, deps: Deps, stores: Stores, folder: Optio
         Ok(())
     });
     Ok(App { host, addresses, folder })
+}
+
+/// Looks once before anybody is told that the process is there, then again and again.
+async fn keep_probing(surroundings: &Surroundings, tasks: &Tasks) -> Result<()> {
+    let Surroundings { readiness, metrics, .. } = surroundings.clone();
+    readiness.probe_all(&metrics).await?;
+    tasks.spawn(READINESS, move |stop| {
+        let (readiness, metrics) = (readiness.clone(), metrics.clone());
+        async move { readiness.keep_probing(&metrics, stop).await }
+    });
+    Ok(())
 }
 
 impl App {

@@ -25,3 +25,11 @@ pub(super) fn storage_error(error: impl Into<redb::Error>) -> Error {
     };
     code(error.to_string()).with_source(error)
 }
+
+/// The error of a file that can be used no more until it is opened anew.
+pub(super) fn lost(cause: &str) -> Error {
+    Error::failed_precondition(format!(
+        "the online store's file could not be read or written: {cause}; nothing is written to it until it is opened anew: see \
+         that its disk works and has room, and start the process again"
+    ))
+}

@@ -170,5 +170,12 @@ async fn a_failing_disk_is_told_to_callers_and_to_health() {
         assert_eq!(error.code(), ErrorCode::Unavailable, "{error}");
     }
     let error = store.check_health().await.unwrap_err();
-    assert!(error.message().contains("could not write: I/O error: the disk is gone"), "{error}");
+    assert_eq!(error.code(), ErrorCode::FailedPrecondition, "{error}");
+    assert!(error.message().contains("could not be read or written: I/O error: the disk is gone"), "{error}");
+    // A process that opens the file anew has what was answered, and can write.
+    drop(store);
+    let reopened = EmbeddedStore::open_on(disk.after_power_loss(|| true), &EmbeddedConfig::default()).unwrap();
+    reopened.check_health().await.unwrap();
+    write(&reopened, 10..20).await.unwrap();
+    assert_eq!(count(&reopened, 20).await, 20);
 }

@@ -9,12 +9,12 @@ use std::{
     thread::JoinHandle,
 };
 
-use larder_types::{Error, Result, Timestamp};
+use larder_types::{Error, ErrorCode, Result, Timestamp};
 use redb::{Database, Table, WriteTransaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{
-    errors::storage_error,
+    errors::{lost, storage_error},
     table::{self, Removal, Step, Value},
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(super) struct Writer {
     /// Bounds the rows that wait.
     room: Arc<Semaphore>,
     max_room: usize,
-    /// Why the last transaction could not be committed; redb refuses to write from then on.
+    /// Why a transaction failed that the file was to blame for; redb refuses to write from then on.
     failure: Arc<OnceLock<String>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -90,9 +90,9 @@ impl Writer {
 
     pub(super) fn check_health(&self) -> Result<()> {
         match (self.failure.get(), &self.commands) {
-            (Some(failure), _) => Err(Error::unavailable(format!("the online store could not write: {failure}"))),
+            (Some(failure), _) => Err(lost(failure)),
             (None, Some(commands)) if !commands.is_closed() => Ok(()),
-            (None, _) => Err(stopped()),
+            (None, _) => Err(lost("the thread that writes has stopped")),
         }
     }
 
@@ -167,14 +167,21 @@ impl Worker {
     }
 
     fn transact<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<T>) -> Result<T> {
+        let result = self.try_transact(work);
+        if let Err(error) = &result
+            && error.code() == ErrorCode::Unavailable
+            && self.failure.set(error.to_string()).is_ok()
+        {
+            tracing::error!(%error, "the online store's file failed: nothing is written to it any more");
+        }
+        result
+    }
+
+    fn try_transact<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<T>) -> Result<T> {
         let mut transaction = self.db.begin_write().map_err(storage_error)?;
         transaction.set_quick_repair(true);
         let result = work(&transaction)?;
-        transaction.commit().map_err(|error| {
-            let error = storage_error(error);
-            let _ = self.failure.set(error.to_string());
-            error
-        })?;
+        transaction.commit().map_err(storage_error)?;
         Ok(result)
     }
 }

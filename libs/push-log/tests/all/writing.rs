@@ -118,3 +118,25 @@ async fn what_an_append_says_of_its_rows_is_true() {
     }
     assert!(unknown > 20 && refused > 20, "{unknown} unknown and {refused} refused show little");
 }
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_is_not_healthy_and_a_look_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("log");
+    let log = Log::new(Arc::new(DurableLocal::open(&root, Duration::ZERO).unwrap()));
+    let writer = log.writer();
+    let before = files_in(&root);
+    writer.check_health().await.unwrap();
+    assert_eq!(files_in(&root), before);
+    // A folder that is a file now.
+    std::fs::remove_dir_all(&root).unwrap();
+    std::fs::write(&root, b"").unwrap();
+    let error = writer.check_health().await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Unavailable);
+    assert!(error.message().starts_with("the push log cannot be written: "), "{error}");
+}
+
+fn files_in(folder: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { files_in(&path) } else { 1 }).sum()
+}

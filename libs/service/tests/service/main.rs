@@ -6,5 +6,6 @@ mod calls;
 mod config;
 mod fake;
 mod network;
+mod readiness;
 mod stopping;
 mod traces;
