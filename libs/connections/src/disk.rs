@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Seek, SeekFrom, Write},
     path::Path,
 };
 
@@ -16,6 +16,12 @@ use bytes::Bytes;
 pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
     /// Makes a new file with `content`; fails with [`io::ErrorKind::AlreadyExists`] if the name is taken.
     fn write_new(&self, path: &Path, content: &[Bytes]) -> io::Result<()>;
+    /// Writes into a file that is there, from `offset` on.
+    fn write_at(&self, path: &Path, offset: u64, content: &[Bytes]) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        file.seek(SeekFrom::Start(offset))?;
+        content.iter().try_for_each(|piece| file.write_all(piece))
+    }
     /// Makes the content of a file durable.
     fn sync_file(&self, path: &Path) -> io::Result<()>;
     /// Gives a file a second name; fails with [`io::ErrorKind::AlreadyExists`] if that is taken.

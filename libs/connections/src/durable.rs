@@ -48,16 +48,18 @@ impl DurableLocal {
 
     /// The same on another disk.
     pub fn open_on(disk: Arc<dyn Disk>, root: &FsPath, staging_grace: Duration) -> Result<Self> {
-        let opening = |error: io::Error| {
-            Error::failed_precondition(format!("the folder {} cannot be opened: {error}", root.display()))
-                .with_source(error)
-        };
-        let root_path = std::path::absolute(root).map_err(opening)?;
-        DurableFolders::create_all(disk.as_ref(), &root_path).map_err(opening)?;
-        let root_path = fs::canonicalize(&root_path).map_err(opening)?;
+        let root_path = std::path::absolute(root).map_err(opening(root))?;
+        DurableFolders::create_all(disk.as_ref(), &root_path).map_err(opening(root))?;
+        let store = Self::among(disk, &root_path)?;
+        sweep_staging(store.disk.as_ref(), store.folders.root(), staging_grace).map_err(opening(root))?;
+        Ok(store)
+    }
+
+    /// Opens `root`, which must be there and may be full of what others put there: nothing is made or removed by opening it.
+    pub fn among(disk: Arc<dyn Disk>, root: &FsPath) -> Result<Self> {
+        let root_path = fs::canonicalize(root).map_err(opening(root))?;
         let files = LocalFileSystem::new_with_prefix(&root_path)
             .map_err(|error| store_error(format_args!("opening the folder {}", root.display()), error))?;
-        sweep_staging(disk.as_ref(), &root_path, staging_grace).map_err(opening)?;
         Ok(Self {
             files: Arc::new(files),
             folders: Arc::new(DurableFolders::new(root_path)),
@@ -161,9 +163,16 @@ impl ObjectStore for DurableLocal {
         location: &Path,
         opts: PutMultipartOptions,
     ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        if !opts.attributes.is_empty() {
+            return Err(not_implemented("put_multipart_opts with attributes"));
+        }
         let target = self.files.path_to_filesystem(location)?;
-        let inner = self.files.put_multipart_opts(location, opts).await?;
-        Ok(Box::new(DurableUpload { inner, target, store: self.clone() }))
+        let upload = self.blocking(move |this| {
+            let staged = this.staged.beside(&target);
+            this.write_staged(&target, &staged, &[]).map_err(|error| generic("writing", &staged, error))?;
+            Ok(DurableUpload { store: this.clone(), target, staged: Some(staged), written: 0 })
+        });
+        Ok(Box::new(upload.await?))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> object_store::Result<GetResult> {
@@ -224,30 +233,66 @@ impl fmt::Display for DurableLocal {
     }
 }
 
-/// An upload in parts that is durable once [`MultipartUpload::complete`] returned. Before that a power loss may leave a
-/// torn object under the name, so names of uploads are ones that nobody reads until the upload is complete.
+/// An upload in parts that is durable once [`MultipartUpload::complete`] returned. Until then the name is what it was: the
+/// parts go to a staging file, which is synced before it takes the name. Dropped, it leaves nothing behind.
 #[derive(Debug)]
 struct DurableUpload {
-    inner: Box<dyn MultipartUpload>,
-    target: PathBuf,
     store: DurableLocal,
+    target: PathBuf,
+    /// None: it has ended.
+    staged: Option<PathBuf>,
+    written: u64,
+}
+
+impl DurableUpload {
+    fn take_staged(&mut self) -> object_store::Result<PathBuf> {
+        self.staged.take().ok_or_else(|| not_implemented("an upload that has ended"))
+    }
 }
 
 #[async_trait]
 impl MultipartUpload for DurableUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.inner.put_part(data).boxed()
+        let offset = self.written;
+        self.written += data.content_length() as u64;
+        let (store, staged) = (self.store.clone(), self.staged.clone());
+        async move {
+            let staged = staged.ok_or_else(|| not_implemented("an upload that has ended"))?;
+            let write = move |store: &DurableLocal| {
+                let written = store.disk.write_at(&staged, offset, data.as_ref());
+                written.map_err(|error| generic("writing", &staged, error))
+            };
+            store.blocking(write).await
+        }
+        .boxed()
     }
 
     async fn complete(&mut self) -> object_store::Result<PutResult> {
-        let result = self.inner.complete().await?;
-        let target = self.target.clone();
-        self.store.blocking(move |store| store.settle(&target)).await?;
-        Ok(result)
+        let (staged, target) = (self.take_staged()?, self.target.clone());
+        let publish = move |store: &DurableLocal| {
+            let synced = store.disk.sync_file(&staged).map_err(|error| generic("syncing", &staged, error));
+            let published = synced.and_then(|()| store.publish(&staged, &target, &PutMode::Overwrite));
+            if published.is_err() {
+                let _ = store.disk.remove(&staged);
+            }
+            published
+        };
+        self.store.blocking(publish).await
     }
 
     async fn abort(&mut self) -> object_store::Result<()> {
-        self.inner.abort().await
+        let staged = self.take_staged()?;
+        let remove =
+            move |store: &DurableLocal| store.disk.remove(&staged).map_err(|error| generic("removing", &staged, error));
+        self.store.blocking(remove).await
+    }
+}
+
+impl Drop for DurableUpload {
+    fn drop(&mut self) {
+        if let Some(staged) = self.staged.take() {
+            let _ = self.store.disk.remove(&staged);
+        }
     }
 }
 
@@ -269,6 +314,13 @@ impl StagingNames {
         let mut name = target.as_os_str().to_owned();
         name.push(format!("#{}{:012}", self.process, self.next.fetch_add(1, Ordering::Relaxed)));
         name.into()
+    }
+}
+
+fn opening(root: &FsPath) -> impl Fn(io::Error) -> Error {
+    move |error| {
+        Error::failed_precondition(format!("the folder {} cannot be opened: {error}", root.display()))
+            .with_source(error)
     }
 }
 

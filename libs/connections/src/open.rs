@@ -11,13 +11,16 @@ use std::{
 use larder_types::{Error, Result, near_names};
 use object_store::{ObjectStore, local::LocalFileSystem, path::Path};
 
-use crate::{DurableLocal, store_error};
+use crate::{Disk, DurableLocal, LocalDisk, store_error};
 
 /// What the caller is going to do with a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Only read. What is missing is not made.
     Read,
+    /// Add files to those of others. A local folder must be there, nothing in it is removed, and writes are durable when
+    /// they return.
+    Add,
     /// Read and write. A local folder is made if it is missing, and writes are durable when they return.
     ReadWrite,
 }
@@ -27,6 +30,8 @@ pub enum Access {
 pub struct StoreOptions {
     /// What for.
     pub access: Access,
+    /// What is written to, where it is a local folder.
+    pub disk: Arc<dyn Disk>,
     /// Staging files of a local folder that nobody touched for so long are leftovers, and removed at open.
     pub staging_grace: Duration,
 }
@@ -34,7 +39,7 @@ pub struct StoreOptions {
 impl StoreOptions {
     /// For this access, with what else is usual.
     pub fn new(access: Access) -> Self {
-        Self { access, staging_grace: Duration::from_secs(3_600) }
+        Self { access, disk: Arc::new(LocalDisk), staging_grace: Duration::from_secs(3_600) }
     }
 }
 
@@ -86,7 +91,11 @@ fn open_file_url(rest: &str, options: &StoreOptions) -> Result<Opened> {
 fn open_local(path: &FsPath, options: &StoreOptions) -> Result<Opened> {
     match options.access {
         Access::ReadWrite => {
-            let store = DurableLocal::open(path, options.staging_grace)?;
+            let store = DurableLocal::open_on(Arc::clone(&options.disk), path, options.staging_grace)?;
+            Ok((Arc::new(store), Path::default()))
+        }
+        Access::Add => {
+            let store = DurableLocal::among(Arc::clone(&options.disk), path)?;
             Ok((Arc::new(store), Path::default()))
         }
         Access::Read => open_for_reading(path),

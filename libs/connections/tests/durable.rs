@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use larder_connections::{
-    Created, DurableLocal, create_once, read_object,
+    Access, Created, DurableLocal, StoreOptions, create_once, open_store, read_object,
     test_suite::{ForgetfulDisk, PoweredDisk, UnreliableStore},
 };
 use larder_types::ErrorCode;
@@ -58,6 +58,62 @@ async fn an_upload_in_parts_and_a_copy_outlive_a_crash() {
         let found = store.get(&Path::from(path)).await.unwrap().bytes().await.unwrap();
         assert_eq!(found, Bytes::from(vec![7; 10_500]), "{path}");
     }
+}
+
+/// However far an upload came when the power went, the name has the whole of the old object or the whole of the new one.
+#[tokio::test]
+async fn an_upload_replaces_an_object_when_it_is_whole_and_not_before() {
+    let path = Path::from("set");
+    for steps in 0..4 {
+        let disk = ForgetfulDisk::new().unwrap();
+        let store = open(&disk);
+        store.put(&path, "old".into()).await.unwrap();
+        let mut upload = store.put_multipart(&path).await.unwrap();
+        if steps > 0 {
+            // Parts may be written in any order.
+            let (first, second) = (upload.put_part("new ".into()), upload.put_part("and whole".into()));
+            second.await.unwrap();
+            if steps > 1 {
+                first.await.unwrap();
+            }
+        }
+        assert_eq!(names(&store).await, ["set"]);
+        if steps > 2 {
+            upload.complete().await.unwrap();
+        }
+        disk.crash().unwrap();
+        let expected = if steps > 2 { "new and whole" } else { "old" };
+        assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), expected, "{steps}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_given_up_leaves_nothing_behind() {
+    let disk = ForgetfulDisk::new().unwrap();
+    for is_dropped in [true, false] {
+        let mut upload = open(&disk).put_multipart(&Path::from("set")).await.unwrap();
+        upload.put_part("a part".into()).await.unwrap();
+        if is_dropped {
+            drop(upload);
+        } else {
+            upload.abort().await.unwrap();
+        }
+        assert_eq!(fs::read_dir(disk.root().join("data/here")).unwrap().count(), 0);
+    }
+}
+
+/// A folder of somebody else's files, some of which have names like our staging files.
+#[test]
+fn a_folder_that_is_only_added_to_keeps_what_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = fs::File::create(folder.path().join("notes#12")).unwrap();
+    old.set_modified(std::time::SystemTime::now() - 2 * GRACE).unwrap();
+    let add = StoreOptions::new(Access::Add);
+    open_store(folder.path().to_str().unwrap(), &add).unwrap();
+    assert!(folder.path().join("notes#12").exists());
+    let missing = folder.path().join("missing");
+    assert_eq!(open_store(missing.to_str().unwrap(), &add).unwrap_err().code(), ErrorCode::FailedPrecondition);
+    assert!(!missing.exists());
 }
 
 #[tokio::test]

@@ -52,6 +52,10 @@ impl<D: Disk> Disk for PoweredDisk<D> {
         self.power.with(|| self.disk.write_new(path, content))
     }
 
+    fn write_at(&self, path: &Path, offset: u64, content: &[Bytes]) -> io::Result<()> {
+        self.power.with(|| self.disk.write_at(path, offset, content))
+    }
+
     fn sync_file(&self, path: &Path) -> io::Result<()> {
         self.power.with(|| self.disk.sync_file(path))
     }
