@@ -18,8 +18,9 @@
 //! What is promised:
 //! - an acknowledged row is in every later snapshot, whatever compactions and sweeps do meanwhile;
 //! - reading since a position gives at least all that came after it, and may repeat some of what came before;
-//! - rows with the same (source, batch id, row number) are one row, the one with the greatest created time. A compaction
-//!   drops the others where it sees them together; until then a reader may meet several, ordered by created time.
+//! - rows of the same (source, batch id, row number), key and event time are one row, the one with the greatest created
+//!   time. A compaction drops the others where it sees them together; until then a reader may meet several, ordered by
+//!   created time. A batch id that is used again for other rows costs none of them.
 
 mod commit;
 mod compaction;

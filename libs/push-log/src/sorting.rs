@@ -3,7 +3,7 @@
 //! Rows of a file are sorted by key columns, event time, created time, then batch id and row number so that the order
 //! does not depend on who brought them together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 
 use arrow::{
     array::{ArrayRef, RecordBatch, UInt32Array},
@@ -32,7 +32,7 @@ pub(crate) fn sort_by_day(batches: &[RecordBatch], keys: &[Name]) -> Result<Vec<
     let order = SortOrder::new(&rows.schema(), keys)?;
     let sorted = order.sorted(&rows)?;
     let system = SystemColumns::of(&rows)?;
-    let kept = without_repeats(&system, sorted);
+    let kept = without_repeats(&order, &rows, &sorted)?;
     let mut days: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
     for row in kept {
         days.entry(day_of(system.event_time.value(row as usize))).or_default().push(row);
@@ -48,20 +48,26 @@ fn take_day(day: i64, rows: &RecordBatch, indices: Vec<u32>) -> Result<DayOfRows
     Ok(DayOfRows { day, rows, min_event_time, max_event_time })
 }
 
-/// Of rows with the same identity the one with the greatest created time; among equals the last of the order.
-fn without_repeats(system: &SystemColumns<'_>, sorted: Vec<u32>) -> Vec<u32> {
-    let mut best: HashMap<(&str, i32), u32> = HashMap::with_capacity(sorted.len());
-    for row in &sorted {
-        let created = system.created_time.value(*row as usize);
-        best.entry(system.identity(*row as usize))
-            .and_modify(|known| {
-                if system.created_time.value(*known as usize) <= created {
-                    *known = *row;
-                }
-            })
-            .or_insert(*row);
+/// Of rows with the same identity, key and event time the last, which has the greatest created time. A batch id that was
+/// used again for other rows costs none of them.
+fn without_repeats(order: &SortOrder, rows: &RecordBatch, sorted: &[u32]) -> Result<Vec<u32>> {
+    let system = SystemColumns::of(rows)?;
+    let groups = order.groups(rows)?;
+    let mut seen = HashSet::new();
+    let mut kept = Vec::with_capacity(sorted.len());
+    let mut group = None;
+    for row in sorted.iter().rev() {
+        let this = groups.row(*row as usize);
+        if group != Some(this) {
+            seen.clear();
+            group = Some(this);
+        }
+        if seen.insert(system.identity(*row as usize)) {
+            kept.push(*row);
+        }
     }
-    sorted.into_iter().filter(|row| best.get(&system.identity(*row as usize)) == Some(row)).collect()
+    kept.reverse();
+    Ok(kept)
 }
 
 /// The order of rows in files.
