@@ -66,6 +66,7 @@ impl FeatureRepository {
 }
 
 /// Reads a file, or every `*.yaml` and `*.yml` in a folder and those below it, and validates what they declare together.
+/// Links are followed.
 ///
 /// Relative paths of Parquet sources start at the file that names them and become absolute.
 pub fn read_folder(path: &Path) -> Result<FeatureRepository, Vec<Problem>> {
@@ -77,7 +78,7 @@ pub fn read_folder_beside(path: &Path, elsewhere: &[Object]) -> Result<FeatureRe
     let unreadable = |path: &Path, error: std::io::Error| {
         vec![Problem::new("", format!("{} cannot be read: {error}", path.display()))]
     };
-    let files = paths::definition_files(path).map_err(|error| unreadable(path, error))?;
+    let files = paths::definition_files(path)?;
     if files.is_empty() {
         return Err(vec![Problem::new("", format!("no definitions (*.yaml, *.yml) are in {}", path.display()))]);
     }

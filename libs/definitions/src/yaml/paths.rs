@@ -1,38 +1,115 @@
 //! Files of definitions in a folder, and the paths they name.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Component, Path, PathBuf},
 };
 
+use crate::Problem;
+
 /// Every `*.yaml` and `*.yml` in `path` and the folders below it, sorted; `path` itself, if it is a file.
 ///
-/// Hidden folders are left out, links to folders are not followed.
-pub(super) fn definition_files(path: &Path) -> io::Result<Vec<PathBuf>> {
+/// Hidden files and folders are left out. Links are followed, and what can be reached in several ways, or in a circle, is
+/// read once. What cannot be looked at is a problem: objects that are overlooked would be taken for removed ones.
+pub(super) fn definition_files(path: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }
-    let mut files = Vec::new();
-    let mut folders = vec![path.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
-            let path = entry.path();
-            if is_hidden {
-                continue;
+    let mut walk = Walk::default();
+    walk.below(path.to_owned());
+    // Later than what lies here itself, so that a link never takes a file's or a folder's place.
+    while let Some(link) = walk.links.pop() {
+        walk.link(link);
+    }
+    walk.files.sort();
+    if walk.problems.is_empty() { Ok(walk.files) } else { Err(walk.problems) }
+}
+
+/// A folder that is being looked through.
+#[derive(Default)]
+struct Walk {
+    files: Vec<PathBuf>,
+    /// Still to be followed.
+    links: Vec<PathBuf>,
+    /// Files and folders that were found, by their true names.
+    seen: BTreeSet<PathBuf>,
+    problems: Vec<Problem>,
+}
+
+impl Walk {
+    fn below(&mut self, folder: PathBuf) {
+        let mut folders = vec![folder];
+        while let Some(folder) = folders.pop() {
+            let entries = self.once(&folder).and_then(|is_new| if is_new { entries(&folder) } else { Ok(Vec::new()) });
+            match entries {
+                Ok(entries) => folders.extend(entries.into_iter().filter_map(|entry| self.entry(entry))),
+                Err(error) => self.unreadable(&folder, &error),
             }
-            if entry.file_type()?.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
-                && path.is_file()
-            {
-                files.push(path);
+        }
+        self.links.sort_by(|a, b| b.cmp(a));
+    }
+
+    /// A folder to look through, too.
+    fn entry(&mut self, (path, kind): (PathBuf, fs::FileType)) -> Option<PathBuf> {
+        if kind.is_symlink() {
+            self.links.push(path);
+        } else if is_yaml(&path) {
+            self.file(path, kind);
+        } else if kind.is_dir() {
+            return Some(path);
+        }
+        None
+    }
+
+    fn link(&mut self, path: PathBuf) {
+        match fs::metadata(&path) {
+            Ok(to) if is_yaml(&path) => self.file(path, to.file_type()),
+            Ok(to) if to.is_dir() => self.below(path),
+            Ok(_) => {}
+            Err(error) => {
+                let message = format!("{} is a link that leads nowhere: {error}", path.display());
+                self.problems.push(Problem::new("", message));
             }
         }
     }
-    files.sort();
-    Ok(files)
+
+    fn file(&mut self, path: PathBuf, kind: fs::FileType) {
+        if !kind.is_file() {
+            let message = format!("{} is named like definitions and is no file", path.display());
+            return self.problems.push(Problem::new("", message));
+        }
+        match self.once(&path) {
+            Ok(true) => self.files.push(path),
+            Ok(false) => {}
+            Err(error) => self.unreadable(&path, &error),
+        }
+    }
+
+    /// Whether it is met for the first time.
+    fn once(&mut self, path: &Path) -> io::Result<bool> {
+        Ok(self.seen.insert(fs::canonicalize(path)?))
+    }
+
+    fn unreadable(&mut self, path: &Path, error: &io::Error) {
+        self.problems.push(Problem::new("", format!("{} cannot be read: {error}", path.display())));
+    }
+}
+
+/// What lies in a folder and is not hidden.
+fn entries(folder: &Path) -> io::Result<Vec<(PathBuf, fs::FileType)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().starts_with('.') {
+            found.push((entry.path(), entry.file_type()?));
+        }
+    }
+    Ok(found)
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
 /// A path as it is sent: relative ones start at `base`, the folder of the file that names them. URLs are left alone; a

@@ -476,3 +476,52 @@ fn a_problem_in_a_folder_names_the_file() {
     .assert_eq(&text);
     assert!(larder_definitions::yaml::read_folder(&folder.path().join("nowhere")).is_err());
 }
+
+/// What is linked is declared; what cannot be looked at is told, since it would be taken for removed otherwise.
+#[cfg(unix)]
+#[test]
+fn links_are_followed_once_and_what_leads_nowhere_is_told() {
+    use std::{fs, os::unix::fs::symlink};
+
+    let (elsewhere, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (there, here) = (elsewhere.path(), folder.path());
+    let entity =
+        |name: &str| format!("entities:\n  - {{ name: {name}, join_keys: [{{ name: {name}_id, type: int64 }}] }}\n");
+    fs::create_dir_all(there.join("shared/deep")).unwrap();
+    fs::write(there.join("shared/deep/a.yaml"), entity("a")).unwrap();
+    fs::write(there.join("b.txt"), entity("b")).unwrap();
+    fs::create_dir(here.join("own")).unwrap();
+    fs::write(here.join("own/c.yaml"), "project: p\n".to_owned() + &entity("c")).unwrap();
+    // A folder, a file, a circle, and what is here or linked already.
+    symlink(there.join("shared"), here.join("linked")).unwrap();
+    symlink(there.join("b.txt"), here.join("b.yaml")).unwrap();
+    symlink(here, there.join("shared/back")).unwrap();
+    symlink(here.join("own"), here.join("again")).unwrap();
+    symlink(here.join("own/c.yaml"), here.join("again.yaml")).unwrap();
+    let repository = larder_definitions::yaml::read_folder(here).unwrap();
+    let found: Vec<String> =
+        repository.objects.iter().map(|(object, at)| format!("{} {}", object.id(), at.file)).collect();
+    let text = lines(&found).replace(&format!("{}/", here.display()), "");
+    expect![[r#"
+        entity a linked/deep/a.yaml
+        entity b b.yaml
+        entity c own/c.yaml
+    "#]]
+    .assert_eq(&text);
+
+    symlink("nowhere", here.join("gone")).unwrap();
+    symlink("nowhere.yaml", there.join("shared/gone.yaml")).unwrap();
+    symlink("self", here.join("self")).unwrap();
+    fs::create_dir(here.join("folder.yaml")).unwrap();
+    let problems = larder_definitions::yaml::read_folder(here).unwrap_err();
+    let mut told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    told.sort();
+    let text = lines(&told).replace(&format!("{}/", here.display()), "");
+    expect![[r#"
+        folder.yaml is named like definitions and is no file
+        gone is a link that leads nowhere: No such file or directory (os error 2)
+        linked/gone.yaml is a link that leads nowhere: No such file or directory (os error 2)
+        self is a link that leads nowhere: Too many levels of symbolic links (os error 40)
+    "#]]
+    .assert_eq(&text);
+}
