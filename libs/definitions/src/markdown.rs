@@ -70,13 +70,16 @@ impl Page {
             uses.to_owned(),
         ];
         if let Some(schedule) = &definition.schedule {
-            facts.push(format!("materialized at `{}` {}", schedule.cron, schedule.time_zone));
+            facts.push(format!("materialized at {} {}", code(&schedule.cron), text(&schedule.time_zone)));
+        }
+        if let Some(lateness) = definition.allowed_lateness {
+            facts.push(format!("allowed lateness: {}", format_duration(lateness)));
         }
         self.list(&facts);
         self.table(
             &["Feature", "Type", "Description"],
             definition.features.iter().map(|feature| {
-                vec![feature.name.to_string(), feature.value_type.to_string(), feature.description.clone()]
+                vec![text(&feature.name), code(&feature.value_type.to_string()), text(&feature.description)]
             }),
         );
     }
@@ -84,8 +87,7 @@ impl Page {
     fn on_demand_view(&mut self, view: &OnDemandFeatureView) {
         self.heading(&view.name, &view.metadata);
         let inputs: Vec<_> = view.inputs.iter().map(ToString::to_string).collect();
-        let request: Vec<_> =
-            view.request.iter().map(|field| format!("{} ({})", field.name, field.value_type)).collect();
+        let request: Vec<_> = view.request.iter().map(|field| typed(&field.name, field.value_type)).collect();
         let facts = [("computed from", inputs), ("request data", request)];
         let facts = facts.into_iter().filter(|(_, what)| !what.is_empty());
         self.list(&facts.map(|(label, what)| format!("{label}: {}", what.join(", "))).collect::<Vec<_>>());
@@ -93,44 +95,51 @@ impl Page {
             &["Feature", "Type", "Description", "SQL"],
             view.features.iter().map(|feature| {
                 let Engine::Sql(sql) = &feature.engine;
-                let sql = format!("`{}`", sql.split_whitespace().collect::<Vec<_>>().join(" "));
-                vec![feature.name.to_string(), feature.value_type.to_string(), feature.description.clone(), sql]
+                let value_type = code(&feature.value_type.to_string());
+                vec![text(&feature.name), value_type, text(&feature.description), code(sql)]
             }),
         );
     }
 
     fn entity(&mut self, entity: &Entity) {
         self.heading(&entity.name, &entity.metadata);
-        let keys = entity.join_keys.iter().map(|key| vec![key.name.to_string(), key.key_type.to_string()]);
+        let keys = entity.join_keys.iter().map(|key| vec![text(&key.name), code(&key.key_type.to_string())]);
         self.table(&["Join key", "Type"], keys);
     }
 
     fn source(&mut self, source: &ResolvedSource) {
         self.heading(&source.definition.name, &source.definition.metadata);
-        let fact = match &source.definition.kind {
-            SourceKind::Parquet(parquet) => format!("Parquet: `{}`, event time `{}`", parquet.path, parquet.event_time),
+        let times = |event_time: &str, created_time: &Option<String>| {
+            let created_time = created_time.iter().map(|column| format!("created time: {}", code(column)));
+            std::iter::once(format!("event time: {}", code(event_time))).chain(created_time).collect::<Vec<_>>()
+        };
+        let (reads, times) = match &source.definition.kind {
+            SourceKind::Parquet(parquet) => {
+                (format!("Parquet: {}", code(&parquet.path)), times(&parquet.event_time, &parquet.created_time))
+            }
             SourceKind::Postgres(postgres) => {
                 let relation = match &postgres.relation {
-                    Relation::Table(table) => format!("table `{table}`"),
-                    Relation::Query(query) => format!("query `{query}`"),
+                    Relation::Table(table) => format!("table {}", code(table)),
+                    Relation::Query(query) => format!("query {}", code(query)),
                 };
-                format!("PostgreSQL `{}`: {relation}, event time `{}`", postgres.connection, postgres.event_time)
+                let reads = format!("PostgreSQL {}: {relation}", code(&postgres.connection));
+                (reads, times(&postgres.event_time, &postgres.created_time))
             }
-            SourceKind::Push(_) => "pushed".to_owned(),
+            SourceKind::Push(_) => ("pushed".to_owned(), Vec::new()),
         };
-        self.list(&[fact]);
+        self.list(&[vec![reads], times].concat());
     }
 
     fn heading(&mut self, name: &larder_types::Name, metadata: &Metadata) {
-        self.line(&format!("### {name}"));
+        self.line(&format!("### {}", text(name)));
         if !metadata.description.is_empty() {
-            self.line(&metadata.description);
+            self.line(&text(&metadata.description));
         }
         let mut about = Vec::new();
         if !metadata.owner.is_empty() {
-            about.push(format!("owner: {}", metadata.owner));
+            about.push(format!("owner: {}", text(&metadata.owner)));
         }
-        about.extend(metadata.tags.iter().map(|(tag, value)| format!("{tag}: {value}")));
+        about.extend(metadata.tags.iter().map(|(tag, value)| format!("{}: {}", text(tag), text(value))));
         if !about.is_empty() {
             self.list(&about);
         }
@@ -161,10 +170,86 @@ impl Page {
 
 /// A cell is one line, and a bar in it would end it.
 fn cell(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}
+
+/// Text as it was written: nothing in it is a mark or a tag. Lines stay lines.
+fn text(text: impl AsRef<str>) -> String {
+    text.as_ref().trim().lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn line(text: &str) -> String {
+    let text = text.trim();
+    let mut escaped = String::with_capacity(text.len());
+    let marks = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(0);
+    let mut before = ' ';
+    let mut characters = text.char_indices().peekable();
+    while let Some((at, c)) = characters.next() {
+        let after = characters.peek().map_or(' ', |(_, c)| *c);
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '_' if before.is_alphanumeric() && after.is_alphanumeric() => escaped.push('_'),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '~' => escaped.extend(['\\', c]),
+            // What begins a heading, a list or a rule.
+            '#' | '-' | '+' | '=' if at == 0 => escaped.extend(['\\', c]),
+            '.' | ')' if at > 0 && at == marks => escaped.extend(['\\', c]),
+            c if c.is_control() => escaped.extend(c.escape_default()),
+            c => escaped.push(c),
+        }
+        before = c;
+    }
+    escaped
+}
+
+/// Code on one line, between as many backticks as it takes.
+fn code(text: &str) -> String {
+    let text = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest + 1);
+    let space = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
+    format!("{fence}{space}{text}{space}{fence}")
+}
+
+fn typed(name: &larder_types::Name, value_type: impl ToString) -> String {
+    format!("{} ({})", text(name), code(&value_type.to_string()))
 }
 
 fn keys(key_space: &KeySpace) -> String {
-    let keys: Vec<_> = key_space.keys.iter().map(|key| format!("{} ({})", key.name, key.key_type)).collect();
+    let keys: Vec<_> = key_space.keys.iter().map(|key| typed(&key.name, key.key_type)).collect();
     if keys.is_empty() { "none: one row for all".to_owned() } else { keys.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_shown_as_it_was_written() {
+        for (written, escaped) in [
+            ("spent_30d of C1", "spent_30d of C1"),
+            ("_all_ *of* `it` [a](b) ~~c~~", "\\_all\\_ \\*of\\* \\`it\\` \\[a\\](b) \\~\\~c\\~\\~"),
+            ("<script>a && b</script>", "&lt;script&gt;a &amp;&amp; b&lt;/script&gt;"),
+            ("# a\n- b\n1. c\nd - 2. e", "\\# a\n\\- b\n1\\. c\nd - 2. e"),
+            ("a\u{1b}[31mb\\", "a\\u{1b}\\[31mb\\\\"),
+            ("", ""),
+        ] {
+            assert_eq!(text(written), escaped, "{written}");
+        }
+    }
+
+    #[test]
+    fn code_is_closed_by_its_own_backticks_alone() {
+        for (written, shown) in [
+            ("list<int32>", "`list<int32>`"),
+            ("CASE WHEN a > 0\n  THEN 'b  c' END", "`CASE WHEN a > 0 THEN 'b  c' END`"),
+            ("concat(a, '`')", "``concat(a, '`')``"),
+            ("``a`", "``` ``a` ```"),
+        ] {
+            assert_eq!(code(written), shown, "{written}");
+        }
+        assert_eq!(cell(&code("a || '<b>'\n|| c")), "`a \\|\\| '<b>' \\|\\| c`");
+    }
 }

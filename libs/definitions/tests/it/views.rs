@@ -173,42 +173,43 @@ fn the_catalogue_is_markdown() {
         - domain: credit
         - version: v2
 
-        - keys: customer_id (string)
+        - keys: customer_id (`string`)
         - source: customer_history
         - ttl: 365d
         - served, in training sets
         - materialized at `0 */6 * * *` UTC
+        - allowed lateness: 1h
 
         | Feature | Type | Description |
         |---|---|---|
-        | age | int64 | Age in years |
-        | income | float64 | Yearly income |
-        | debt_ratio | float64 |  |
-        | late_payments | list<int32> |  |
+        | age | `int64` | Age in years |
+        | income | `float64` | Yearly income |
+        | debt_ratio | `float64` |  |
+        | late_payments | `list<int32>` |  |
 
         ### real_time_features
 
-        - keys: customer_id (string)
+        - keys: customer_id (`string`)
         - source: real_time_push_source
         - ttl: 1d
         - served, in training sets
 
         | Feature | Type | Description |
         |---|---|---|
-        | current_balance | float64 |  |
-        | login_attempts_24h | int64 |  |
+        | current_balance | `float64` |  |
+        | login_attempts_24h | `int64` |  |
 
         ## On-demand feature views
 
         ### credit_scoring_features
 
         - computed from: customer_features, real_time_features
-        - request data: loan_amount (float64)
+        - request data: loan_amount (`float64`)
 
         | Feature | Type | Description | SQL |
         |---|---|---|---|
-        | combined_risk_score | float64 |  | `0.7 * debt_ratio + 0.3 * least(1.0, coalesce(login_attempts_24h, 0) / 10.0)` |
-        | loan_to_income | float64 |  | `CASE WHEN customer_features.income > 0 THEN loan_amount / customer_features.income END` |
+        | combined_risk_score | `float64` |  | `0.7 * debt_ratio + 0.3 * least(1.0, coalesce(login_attempts_24h, 0) / 10.0)` |
+        | loan_to_income | `float64` |  | `CASE WHEN customer_features.income > 0 THEN loan_amount / customer_features.income END` |
 
         ## Entities
 
@@ -220,24 +221,27 @@ fn the_catalogue_is_markdown() {
 
         | Join key | Type |
         |---|---|
-        | customer_id | string |
+        | customer_id | `string` |
 
         ### pair
 
         | Join key | Type |
         |---|---|
-        | customer_id | string |
-        | merchant_id | int64 |
+        | customer_id | `string` |
+        | merchant_id | `int64` |
 
         ## Sources
 
         ### customer_history
 
-        - Parquet: `/repo/data/customer_features/`, event time `event_timestamp`
+        - Parquet: `/repo/data/customer_features/`
+        - event time: `event_timestamp`
+        - created time: `created_at`
 
         ### payments_agg
 
-        - PostgreSQL `warehouse`: query `select user_id, as_of, failed_payments_90d from payments_agg_90d`, event time `as_of`
+        - PostgreSQL `warehouse`: query `select user_id, as_of, failed_payments_90d from payments_agg_90d`
+        - event time: `as_of`
 
         ### real_time_push_source
 
