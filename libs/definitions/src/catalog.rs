@@ -161,6 +161,11 @@ impl Catalog {
         if let Some(why) = self.not_understood.get(name) {
             return Error::unimplemented(format!("{kind} `{name}` of project {}: {why}", self.project));
         }
+        let place = format!("project {} at revision {}", self.project, self.revision);
+        if kind == ObjectKind::FeatureView && self.on_demand_feature_views.contains_key(name) {
+            let message = "is an on-demand feature view: it is computed when it is asked for, and no row of it is stored";
+            return Error::not_found(format!("{place} has no feature view `{name}`: `{name}` {message}"));
+        }
         let known: Vec<&str> = match kind {
             ObjectKind::Entity => self.entities.keys().map(Name::as_str).collect(),
             ObjectKind::Source => self.sources.keys().map(Name::as_str).collect(),
@@ -169,7 +174,7 @@ impl Catalog {
             }
             ObjectKind::FeatureService => self.feature_services.keys().map(Name::as_str).collect(),
         };
-        unknown_name(&format!("project {} at revision {}", self.project, self.revision), kind.as_str(), name, &known)
+        unknown_name(&place, kind.as_str(), name, &known)
     }
 }
 
@@ -181,6 +186,19 @@ impl ResolvedSource {
             SourceKind::Parquet(_) | SourceKind::Postgres(_) => false,
         }
     }
+}
+
+/// So many names are told where none is near.
+const MAX_TOLD: usize = 12;
+
+/// As [`unknown_name`]; where nothing is near, it is told what there is.
+pub fn unknown_name_among(place: &str, kind: &str, name: &str, known: &[&str]) -> Error {
+    if known.is_empty() || !near_names(name, known.iter().copied()).is_empty() {
+        return unknown_name(place, kind, name, known);
+    }
+    let more = if known.len() > MAX_TOLD { ", …" } else { "" };
+    let told = known.iter().take(MAX_TOLD).copied().collect::<Vec<_>>().join(", ");
+    Error::not_found(format!("{place} has no {kind} `{name}`; there is {told}{more}"))
 }
 
 /// `place has no kind `name`; did you mean …?`

@@ -16,6 +16,7 @@ use crate::{
     diff::object_changes,
     numbering::{self, Objects},
     problem::problems_to_error,
+    renaming::renaming_problems,
     revision::{Assigned, Put, RevisionRecord},
     state::ProjectState,
     validate::validate_since,
@@ -282,28 +283,6 @@ fn check_origins(state: &ProjectState, change: &ChangeSet) -> Result<()> {
     Err(foreign.iter().fold(error, |error, (id, origin)| {
         error.with_violation(id.path(), format!("is declared by origin `{origin}`"))
     }))
-}
-
-/// A feature takes the column of another that was there and is still declared: which of the two is to have it?
-fn renaming_problems(state: &ProjectState, objects: &Objects<'_>) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for object in objects.values() {
-        let Object::FeatureView(view) = object else { continue };
-        let Some(before) = numbering::Before::of(state, &view.name) else { continue };
-        let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
-        for feature in &view.features {
-            let Some(old) = before.name_of(feature) else { continue };
-            if let Some(other) = taken.insert(old.as_str(), feature.name.as_str()) {
-                let path = format!("feature_views.{}.features.{}.renamed_from", view.name, feature.name);
-                let message = format!(
-                    "`{other}` and `{}` would both have the column of `{old}`: drop `renamed_from` or the feature `{old}`",
-                    feature.name
-                );
-                problems.push(Problem::new(path, message));
-            }
-        }
-    }
-    problems
 }
 
 fn empty_record(state: &ProjectState, meta: RevisionMeta, origin: &str, message: &str) -> Result<RevisionRecord> {

@@ -22,6 +22,7 @@ pub mod markdown;
 mod numbering;
 pub mod object;
 pub mod problem;
+mod renaming;
 pub mod revision;
 pub mod run;
 pub mod schedule;

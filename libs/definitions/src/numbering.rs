@@ -106,7 +106,7 @@ pub(crate) enum Column {
 
 /// A view as it was before a change: its definition, its assignment and its columns' types.
 pub(crate) struct Before<'a> {
-    definition: &'a FeatureView,
+    pub(crate) definition: &'a FeatureView,
     pub(crate) assignment: &'a ViewAssignment,
     pub(crate) schema: &'a SchemaColumns,
     pub(crate) key_space: KeySpaceNumber,

@@ -130,7 +130,7 @@ pub struct Feature {
     /// Its type.
     #[serde(rename = "type")]
     pub value_type: ValueType,
-    /// The name it had in the revision before: its column is kept.
+    /// The name it had in the revision before: its numbered column is kept, and of a pushed view its source's column too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renamed_from: Option<Name>,
     /// For people.

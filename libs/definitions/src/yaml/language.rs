@@ -139,7 +139,7 @@ language! {
         r#type: Required<TypeText>,
         /// The source's name for it, where it differs.
         column: Option<String>,
-        /// The name it had before: its column and values are kept.
+        /// The name it had before: its online values are kept. In a view that is pushed to, say the `column` it had, too.
         renamed_from: Option<NameText>,
         /// For people.
         description: Option<String>,

@@ -184,6 +184,60 @@ fn a_column_that_two_features_claim() {
     assert_eq!(numbers.join(" "), "age=3 income=2 years=1");
 }
 
+/// What a push log has under one name is not read under another.
+#[test]
+fn a_renamed_feature_of_a_pushed_view_keeps_its_column() {
+    let pushed_only = |features: &str| small(features, "").replace("source: history", "source: pushed");
+    let beside = |features: &str| small(&format!("    push_source: pushed\n{features}"), "");
+    let renamed = TWO_FEATURES.replace("name: age,", "name: years, renamed_from: age,");
+    let right = TWO_FEATURES.replace("name: age,", "name: years, column: age, renamed_from: age,");
+    let other = TWO_FEATURES.replace("name: age,", "name: years, column: yrs, renamed_from: age,");
+    for text in [&pushed_only as &dyn Fn(&str) -> String, &beside] {
+        let (_, state) = applied(&empty(), &text(TWO_FEATURES));
+        for wrong in [&renamed, &other] {
+            let error = plan(&state, &ChangeSet::whole(&state, "repo", objects(&text(wrong)))).unwrap_err();
+            let violation = &error.violations()[0];
+            assert_eq!(violation.field, "feature_views.profile.features.years.renamed_from");
+            assert!(violation.description.contains("add `column: age`, its values stand in the push log"), "{error}");
+        }
+        let columns = &state.numbers.push_sources["pushed"].current;
+        let (_, after) = applied(&state, &text(&right));
+        assert_eq!(after.numbers.push_sources["pushed"].current, *columns, "events are as they were");
+        let column =
+            |state: &ProjectState, name: &str| state.numbers.views["profile"].current.as_ref().unwrap().columns[name];
+        assert_eq!(column(&after, "years"), column(&state, "age"));
+        // The same file again changes nothing, and another name keeps the first one's column.
+        assert!(plan(&after, &ChangeSet::whole(&after, "repo", objects(&text(&right)))).unwrap().is_empty());
+        let again = TWO_FEATURES.replace("name: age,", "name: ages, renamed_from: years,");
+        let error = plan(&after, &ChangeSet::whole(&after, "repo", objects(&text(&again)))).unwrap_err();
+        assert!(error.message().contains("add `column: age`"), "{error}");
+    }
+    // A view that is read from files reads what the files have.
+    let (_, state) = applied(&empty(), &small(TWO_FEATURES, ""));
+    applied(&state, &small(&renamed, ""));
+}
+
+#[test]
+fn renamed_from_names_what_was_there() {
+    let (_, state) = applied(&empty(), &small(TWO_FEATURES, ""));
+    let wrong = |state: &ProjectState, features: &str| {
+        let error = plan(state, &ChangeSet::whole(state, "repo", objects(&small(features, "")))).unwrap_err();
+        (error.violations()[0].field.clone(), error.violations()[0].description.clone())
+    };
+    let (field, message) = wrong(&state, &TWO_FEATURES.replace("name: age,", "name: years, renamed_from: agee,"));
+    assert_eq!(field, "feature_views.profile.features.years.renamed_from");
+    expect!["view `profile` has no feature `agee` that `years` could be renamed from: did you mean `age`?"]
+        .assert_eq(&message);
+    let (_, message) = wrong(&state, &TWO_FEATURES.replace("name: age,", "name: years, renamed_from: city,"));
+    expect!["view `profile` has no feature `city` that `years` could be renamed from; drop `renamed_from`, and it is a new feature"].assert_eq(&message);
+    // Once done it may stand, whatever else changes; and a project that never had the old name takes it too.
+    let renamed = TWO_FEATURES.replace("name: age,", "name: years, renamed_from: age,");
+    let (_, after) = applied(&state, &small(&renamed, ""));
+    assert!(plan(&after, &ChangeSet::whole(&after, "repo", objects(&small(&renamed, "")))).unwrap().is_empty());
+    applied(&after, &small(&format!("{renamed}\n    ttl: 5d"), ""));
+    applied(&empty(), &small(&renamed, ""));
+}
+
 #[test]
 fn refusals() {
     let (_, state) = applied(&empty(), &small(TWO_FEATURES, ""));
