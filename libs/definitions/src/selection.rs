@@ -9,7 +9,7 @@ use std::{
 use larder_expressions::{Expression, Input};
 use larder_types::{Error, FeatureReference, KeyType, Name, Result, ValueType};
 
-use crate::{AnyView, Catalog, Engine, JoinKey, OnDemandFeatureView, ResolvedView, ViewUse, unknown_name, unknown_name_among};
+use crate::{AnyView, Catalog, Engine, JoinKey, OnDemandFeatureView, ResolvedView, ViewUse, unknown_name};
 
 /// How a request names its features.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -344,7 +344,9 @@ fn chosen(view: &Name, select: &[Name], known: &[&Name]) -> Result<Vec<usize>> {
     let names: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
     let position = |wanted: &Name| {
         let found = known.iter().position(|name| *name == wanted);
-        found.ok_or_else(|| unknown_name_among(&format!("view {view}"), "feature", wanted.as_str(), &names))
+        found.ok_or_else(|| {
+            crate::catalog::unknown_name_among(&format!("view {view}"), "feature", wanted.as_str(), &names)
+        })
     };
     select.iter().map(position).collect()
 }

@@ -306,6 +306,11 @@ fn a_name_that_is_not_known_is_answered_with_near_ones() {
         expect!["view profile has no feature `incme`; did you mean income?"],
     );
     refused(
+        resolve(&references(&["profile.nothing_like_it"])),
+        NotFound,
+        expect!["view profile has no feature `nothing_like_it`; there is age, income, name"],
+    );
+    refused(
         resolve(&references(&["ratios.shares"])),
         NotFound,
         expect!["view ratios has no feature `shares`; did you mean share?"],
@@ -313,13 +318,15 @@ fn a_name_that_is_not_known_is_answered_with_near_ones() {
     refused(
         resolve(&references(&["world.nothing_like_it"])),
         NotFound,
-        expect!["view world has no feature `nothing_like_it`"],
+        expect!["view world has no feature `nothing_like_it`; there is rate"],
     );
     refused(
         resolve(&references(&[])),
         InvalidArgument,
         expect!["features: no feature is asked for: name a feature service or references"],
     );
+    let error = catalog().feature_view("ratios").unwrap_err();
+    expect!["project payments at revision 1 has no feature view `ratios`: `ratios` is an on-demand feature view: it is computed when it is asked for, and no row of it is stored"].assert_eq(error.message());
     let of = |uses| of_uses(uses, false);
     refused(
         of(r#"[{"view": "profile", "join_keys": {"custmer_id": "x"}}]"#),
