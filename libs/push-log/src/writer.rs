@@ -3,10 +3,15 @@
 //! Callers' rows of a source queue up while a segment of it is being made durable, and go together into the next. What
 //! waits is bounded in bytes: beyond that callers wait. Sources do not wait for each other.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arrow::array::RecordBatch;
-use larder_types::{Clock, Error, Name};
+use larder_types::{Clock, Error, Name, Timestamp};
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, path::Path};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -57,16 +62,18 @@ impl Default for WriterOptions {
     }
 }
 
-/// Appends to the log of any source. One of it is one run of a writer: its id is new each time.
+/// Appends to the log of any source. One of it is one run of a writer: its id is new each time, and again for a source whose
+/// task panicked.
 pub struct PushLogWriter {
     store: Arc<dyn ObjectStore>,
     root: Path,
     id: WriterId,
+    opened_at: (Timestamp, Instant),
     options: WriterOptions,
     waiting: Arc<Semaphore>,
     sources: Mutex<Sources>,
-    /// The tasks that write, one a source. Each ends when its queue is closed; one that panics closes its queue, and its
-    /// callers hear that the outcome is not known.
+    /// The tasks that write, one a source. Each ends when its queue is closed; one that panics closes its queue, its
+    /// callers hear that the outcome is not known, and the next append of the source starts another.
     tasks: TaskTracker,
 }
 
@@ -86,6 +93,7 @@ impl PushLogWriter {
             store,
             root,
             id: WriterId::new(clock.now()),
+            opened_at: (clock.now(), Instant::now()),
             options,
             waiting: Arc::new(Semaphore::new(shares)),
             sources: Mutex::default(),
@@ -93,7 +101,7 @@ impl PushLogWriter {
         }
     }
 
-    /// Whose segments these are.
+    /// Whose segments these are, as long as no task panicked.
     pub fn id(&self) -> WriterId {
         self.id
     }
@@ -152,7 +160,8 @@ impl PushLogWriter {
         let share = self.share(bytes).await?;
         let queue = self.queue(project, source)?;
         let (answer, answered) = oneshot::channel();
-        queue.send(Append { rows, bytes, answer, _share: share }).await.map_err(|_| closed())?;
+        // The queue was open a moment ago, and closes only with the task that empties it.
+        queue.send(Append { rows, bytes, answer, _share: share }).await.map_err(|_| ended())?;
         answered.await.unwrap_or_else(|_| {
             Err(AppendError::not_known(&Error::internal("the task that writes the segment ended before it answered")))
         })
@@ -170,14 +179,21 @@ impl PushLogWriter {
             return Err(closed());
         }
         let name = (project.clone(), source.clone());
-        let queue = sources.queues.entry(name).or_insert_with(|| self.start(project, source));
-        Ok(queue.clone())
+        let id = match sources.queues.get(&name) {
+            Some(queue) if !queue.is_closed() => return Ok(queue.clone()),
+            // Its task panicked: nobody knows which numbers it used last, so the next one has an id of its own.
+            Some(_) => WriterId::new(self.opened_at.0.plus(self.opened_at.1.elapsed())),
+            None => self.id,
+        };
+        let queue = self.start(id, project, source);
+        sources.queues.insert(name, queue.clone());
+        Ok(queue)
     }
 
-    fn start(&self, project: &Name, source: &Name) -> mpsc::Sender<Append> {
+    fn start(&self, id: WriterId, project: &Name, source: &Name) -> mpsc::Sender<Append> {
         let (queue, waiting) = mpsc::channel(QUEUED_APPENDS);
         let log = SourceLog::new(Arc::clone(&self.store), &self.root, project, source);
-        self.tasks.spawn(Committer::new(log, self.id, self.options.clone()).run(waiting));
+        self.tasks.spawn(Committer::new(log, id, self.options.clone()).run(waiting));
         queue
     }
 }
@@ -189,6 +205,12 @@ fn check(rows: &RecordBatch) -> Result<RecordBatch, Error> {
     let rows = LogSchema::of(&rows.schema())?.ordered(rows)?;
     SystemColumns::of(&rows)?;
     Ok(rows)
+}
+
+fn ended() -> AppendError {
+    AppendError::not_written(&Error::unavailable(
+        "the task that writes the segments of this source has ended: try again",
+    ))
 }
 
 fn closed() -> AppendError {

@@ -7,6 +7,7 @@ mod compacting;
 mod concurrent;
 mod crashes;
 mod interleavings;
+mod panics;
 mod reading;
 mod support;
 mod writing;
