@@ -163,9 +163,8 @@ impl Catalog {
         }
         let place = format!("project {} at revision {}", self.project, self.revision);
         if kind == ObjectKind::FeatureView && self.on_demand_feature_views.contains_key(name) {
-            let message =
-                "is an on-demand feature view: it is computed when it is asked for, and no row of it is stored";
-            return Error::not_found(format!("{place} has no feature view `{name}`: `{name}` {message}"));
+            let what = "it is an on-demand feature view, computed when it is asked for and never materialized";
+            return Error::not_found(format!("{place} has no feature view `{name}`: {what}"));
         }
         let known: Vec<&str> = match kind {
             ObjectKind::Entity => self.entities.keys().map(Name::as_str).collect(),

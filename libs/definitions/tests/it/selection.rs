@@ -326,7 +326,7 @@ fn a_name_that_is_not_known_is_answered_with_near_ones() {
         expect!["features: no feature is asked for: name a feature service or references"],
     );
     let error = catalog().feature_view("ratios").unwrap_err();
-    expect!["project payments at revision 1 has no feature view `ratios`: `ratios` is an on-demand feature view: it is computed when it is asked for, and no row of it is stored"].assert_eq(error.message());
+    expect!["project payments at revision 1 has no feature view `ratios`: it is an on-demand feature view, computed when it is asked for and never materialized"].assert_eq(error.message());
     let of = |uses| of_uses(uses, false);
     refused(
         of(r#"[{"view": "profile", "join_keys": {"custmer_id": "x"}}]"#),
