@@ -1,6 +1,6 @@
 //! `larder plan`, `apply`, `diff`, `revisions`, `rollback`: what is declared, and how it came about.
 
-use larder_client::{ChangeRequest, Rollback};
+use larder_client::{ChangeRequest, Rollback, RolledBack};
 use larder_definitions::{ChangeSet, Plan, yaml::FeatureRepository};
 use larder_types::{Error, ErrorCode, Name, Result, Revision};
 
@@ -57,7 +57,7 @@ struct Origin {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  larder diff 3 5")]
 pub(crate) struct DiffArguments {
-    /// The revision that is compared with
+    /// The revision that is compared with; 0: before anything was declared
     from: u64,
     /// The revision that is compared; without it, the newest
     to: Option<u64>,
@@ -76,7 +76,7 @@ pub(crate) struct RevisionsArguments {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  larder rollback 3\n\nShows what would change and asks first.")]
 pub(crate) struct RollbackArguments {
-    /// The revision whose definitions are wanted back
+    /// The revision whose definitions are wanted back; 0: none
     revision: u64,
     /// Do not ask
     #[arg(long, short)]
@@ -146,22 +146,23 @@ pub(crate) async fn revisions(context: &Context, arguments: RevisionsArguments) 
 
 pub(crate) async fn rollback(context: &Context, arguments: RollbackArguments) -> Outcome {
     let project = context.project()?;
-    let newest = context.services.newest_revision(&project).await?;
-    if !arguments.yes {
-        let changes = difference(context, &project, newest.0, Some(arguments.revision)).await?;
-        context.console.preview(&changes);
-        if !context.console.confirm(&format!("go back to revision {}?", arguments.revision))? {
+    let to = Revision(arguments.revision);
+    let mut rollback =
+        Rollback { to, expected_revision: None, origin: project.to_string(), message: arguments.message };
+    let registry = context.services.registry()?;
+    let planned = registry.told(registry.client.plan_rollback(&project, &rollback).await)?;
+    let newest = planned.revision;
+    let does_nothing = planned.changes.is_empty() && planned.consequences.is_empty();
+    if !does_nothing && !arguments.yes {
+        let what = What::Planned { base: newest, by: format!("back to {}", described(to)) };
+        let RolledBack { changes, consequences, .. } = planned;
+        context.console.preview(&Changes { project: project.clone(), what, changes, consequences });
+        if !context.console.confirm(&format!("go back to {}?", described(to)))? {
             say("Nothing was changed.");
             return Ok(Exit::Failed);
         }
     }
-    let rollback = Rollback {
-        to: Revision(arguments.revision),
-        expected_revision: Some(newest),
-        origin: project.to_string(),
-        message: arguments.message,
-    };
-    let registry = context.services.registry()?;
+    rollback.expected_revision = Some(newest);
     let done = registry.told(registry.client.rollback(&project, &rollback).await)?;
     context.console.report(&Changes {
         project,
@@ -170,6 +171,14 @@ pub(crate) async fn rollback(context: &Context, arguments: RollbackArguments) ->
         consequences: done.consequences,
     })?;
     Ok(Exit::Ok)
+}
+
+/// What a revision is called in a question.
+fn described(revision: Revision) -> String {
+    match revision {
+        Revision(0) => "revision 0, before anything was declared".to_owned(),
+        revision => format!("revision {revision}"),
+    }
 }
 
 async fn difference(context: &Context, project: &Name, from: u64, to: Option<u64>) -> Outcome<Changes> {

@@ -134,8 +134,17 @@ impl RegistryClient {
         })
     }
 
-    /// Makes a revision with the definitions of an earlier one.
+    /// What [`RegistryClient::rollback`] would do, and the revision it was planned against. Changes nothing.
+    pub async fn plan_rollback(&self, project: &Name, rollback: &Rollback) -> Result<RolledBack> {
+        self.roll_back(project, rollback, true).await
+    }
+
+    /// Makes a revision with the definitions of an earlier one; of revision 0, with none.
     pub async fn rollback(&self, project: &Name, rollback: &Rollback) -> Result<RolledBack> {
+        self.roll_back(project, rollback, false).await
+    }
+
+    async fn roll_back(&self, project: &Name, rollback: &Rollback, dry_run: bool) -> Result<RolledBack> {
         let Rollback { to, expected_revision, origin, message } = rollback.clone();
         let message = api::RollbackRequest {
             project: project.to_string(),
@@ -143,6 +152,7 @@ impl RegistryClient {
             expected_revision: expected_revision.map(|revision| revision.0),
             message,
             origin,
+            dry_run,
         };
         let mut client = self.client.clone();
         let answer = unary(self.deadline, message, |request| async move { client.rollback(request).await }).await?;
@@ -241,9 +251,10 @@ impl RegistryClient {
         Ok(RevisionPage { revisions, next_page_token: token(next_page_token) })
     }
 
-    /// What differs in `to` from `from`; none: the newest.
+    /// What differs in `to` from `from`; none: the newest. In revision 0 nothing was declared.
     pub async fn diff(&self, project: &Name, from: Revision, to: Option<Revision>) -> Result<Diff> {
-        let message = api::DiffRevisionsRequest { project: project.to_string(), from: from.0, to: number(to) };
+        let (project, to) = (project.to_string(), to.map(|revision| revision.0));
+        let message = api::DiffRevisionsRequest { project, from: from.0, to };
         let mut client = self.client.clone();
         let answer =
             unary(self.deadline, message, |request| async move { client.diff_revisions(request).await }).await?;

@@ -157,7 +157,7 @@ impl Wire for RevisionInfo {
             address,
             origin,
             message,
-            rollback_to: rollback_to.map_or(0, |revision| revision.0),
+            rollback_to: rollback_to.map(|revision| revision.0),
             puts,
             removes,
         }
@@ -173,7 +173,7 @@ impl Wire for RevisionInfo {
             address,
             origin,
             message,
-            rollback_to: (rollback_to > 0).then_some(Revision(rollback_to)),
+            rollback_to: rollback_to.map(Revision),
             puts,
             removes,
         })
@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn info() -> impl Strategy<Value = RevisionInfo> {
-        let numbers = (any::<u64>(), any::<i64>(), option::of(1..u64::MAX), any::<u32>(), any::<u32>());
+        let numbers = (any::<u64>(), any::<i64>(), option::of(any::<u64>()), any::<u32>(), any::<u32>());
         (numbers, ".*", ".*", ".*", ".*").prop_map(|(numbers, principal, address, origin, message)| RevisionInfo {
             revision: Revision(numbers.0),
             created_at: Timestamp::from_micros(numbers.1),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Consequence, Object, ObjectChange, ObjectId, Problem,
     consequences::consequences,
-    diff::object_changes,
+    diff::{object_changes, state_changes},
     numbering::{self, Objects},
     problem::problems_to_error,
     renaming::renaming_problems,
@@ -140,9 +140,8 @@ pub fn apply(
 /// What a rollback of `state` to the definitions of `target`, an earlier state of the same project, would do.
 pub fn plan_rollback(state: &ProjectState, target: &ProjectState, request: &RollbackRequest) -> Result<Plan> {
     check_rollback(state, target, request)?;
-    let (before, after) = (state.by_id(), target.by_id());
-    let consequences = consequences(state, &after, &numbering::restore(state, target));
-    Ok(Plan { base: state.revision, changes: object_changes(&before, &after), unchanged: Vec::new(), consequences })
+    let consequences = consequences(state, &target.by_id(), &numbering::restore(state, target));
+    Ok(Plan { base: state.revision, changes: state_changes(state, target), unchanged: Vec::new(), consequences })
 }
 
 /// The revision that restores the definitions of `target`, an earlier state of the same project, with the row set and

@@ -1,8 +1,11 @@
 //! What a change of definitions means for what is stored: said by Plan before it is applied.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use larder_types::format_duration;
+use larder_types::{ColumnNumber, Name, format_duration};
 
 use crate::{
     Feature, FeatureView, Object, ObjectId, ObjectKind,
@@ -51,19 +54,33 @@ pub(crate) fn consequences(state: &ProjectState, objects: &Objects<'_>, assigned
         let mut view_consequences = ViewConsequences { view, all: &mut all };
         match (state.feature_view(&view.name), Before::of(state, &view.name)) {
             (Some(old), Some(before)) => {
-                let row_set = assigned.views.get(&view.name).map(|new| new.row_set);
-                let other = row_set.filter(|row_set| *row_set != before.assignment.row_set);
-                if other.is_some_and(|row_set| state.numbers.row_sets.contains_key(&row_set)) {
+                let new = assigned.views.get(&view.name);
+                let other = new.filter(|new| new.row_set != before.assignment.row_set);
+                if other.is_some_and(|new| state.numbers.row_sets.contains_key(&new.row_set)) {
                     view_consequences.earlier_row_set();
                 } else if other.is_some() {
                     view_consequences.new_row_set(&before, &old_objects, objects);
                 } else {
-                    view_consequences.columns(&before);
+                    let schemas = state.numbers.row_sets.get(&before.assignment.row_set).map(|set| &set.schemas);
+                    let columns = schemas.into_iter().flat_map(BTreeMap::values).flat_map(BTreeMap::keys);
+                    let had = columns.copied().collect();
+                    view_consequences.columns(
+                        &before,
+                        new.map_or(&before.assignment.columns, |new| &new.columns),
+                        &had,
+                    );
                     view_consequences.settings(old);
                     view_consequences.sources(old, &old_objects, objects);
                 }
             }
-            (_, _) => view_consequences.created(push_source_of(view, objects) == Some(&view.source)),
+            (_, _) => {
+                let row_set = assigned.views.get(&view.name).map(|new| new.row_set);
+                if row_set.is_some_and(|row_set| state.numbers.row_sets.contains_key(&row_set)) {
+                    view_consequences.earlier_row_set();
+                } else {
+                    view_consequences.created(push_source_of(view, objects) == Some(&view.source));
+                }
+            }
         }
     }
     let removed = state.objects.keys().filter(|id| id.kind == ObjectKind::FeatureView && !objects.contains_key(id));
@@ -121,25 +138,42 @@ impl ViewConsequences<'_> {
         );
     }
 
-    fn columns(&mut self, before: &Before<'_>) {
+    /// Told by the columns' numbers, so that it is true of a rollback too: `columns` are those that features get, `had`
+    /// those that rows of the view may have.
+    fn columns(&mut self, before: &Before<'_>, columns: &BTreeMap<Name, ColumnNumber>, had: &BTreeSet<ColumnNumber>) {
+        let names: BTreeMap<ColumnNumber, &Name> =
+            before.assignment.columns.iter().map(|(name, number)| (*number, name)).collect();
         let view = self.view;
         for feature in &view.features {
-            match (before.column(feature), before.name_of(feature)) {
-                (Column::Kept(number), Some(old)) if *old != feature.name => {
-                    self.push(
-                        ConsequenceKind::Note,
-                        format!("{old} is renamed to {}: it keeps its column {number} and its values", feature.name),
-                    );
-                }
-                (Column::New, _) => self.push(
+            let Some(number) = columns.get(&feature.name) else { continue };
+            match names.get(number) {
+                Some(old) => self.kept(feature, *number, old, before),
+                None if had.contains(number) => self.push(
+                    ConsequenceKind::FullRunNeeded,
+                    format!(
+                        "{} has its column {number} again: rows written since it was removed have no value for it until a full \
+                         materialization has run",
+                        feature.name
+                    ),
+                ),
+                None => self.push(
                     ConsequenceKind::FullRunNeeded,
                     format!("{} is a new column: NOT_FOUND until a full materialization has run", feature.name),
                 ),
-                (Column::Kept(_) | Column::Retyped, _) => {}
             }
-            if let Some(old) = before.feature(feature).filter(|old| old.source_column() != feature.source_column()) {
-                self.reads_another_column(feature, old);
-            }
+        }
+    }
+
+    fn kept(&mut self, feature: &Feature, number: ColumnNumber, old: &Name, before: &Before<'_>) {
+        if *old != feature.name {
+            self.push(
+                ConsequenceKind::Note,
+                format!("{old} is renamed to {}: it keeps its column {number} and its values", feature.name),
+            );
+        }
+        let old = before.definition.features.iter().find(|known| known.name == *old);
+        if let Some(old) = old.filter(|old| old.source_column() != feature.source_column()) {
+            self.reads_another_column(feature, old);
         }
     }
 

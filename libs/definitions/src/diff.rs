@@ -1,6 +1,10 @@
 //! What differs between two sets of definitions, field by field.
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use larder_types::{Revision, format_duration};
 use serde_json::Value;
@@ -76,8 +80,28 @@ impl fmt::Display for FieldChange {
 
 /// What differs in `to` from `from`.
 pub fn diff(from: &ProjectState, to: &ProjectState) -> Diff {
-    Diff { from: from.revision, to: to.revision, changes: object_changes(&from.by_id(), &to.by_id()) }
+    Diff { from: from.revision, to: to.revision, changes: state_changes(from, to) }
 }
+
+/// What differs in `to` from `from`: definitions, and who declares them.
+pub(crate) fn state_changes(from: &ProjectState, to: &ProjectState) -> Vec<ObjectChange> {
+    let mut changes: BTreeMap<ObjectId, ObjectChange> =
+        object_changes(&from.by_id(), &to.by_id()).into_iter().map(|change| (change.id.clone(), change)).collect();
+    for (id, new) in &to.objects {
+        let Some(old) = from.objects.get(id).filter(|old| old.origin != new.origin) else { continue };
+        let change = changes.entry(id.clone()).or_insert_with(|| ObjectChange {
+            id: id.clone(),
+            kind: ChangeKind::Changed,
+            fields: Vec::new(),
+        });
+        let (old, new) = (Some(old.origin.clone()), Some(new.origin.clone()));
+        change.fields.push(FieldChange { path: ORIGIN.to_owned(), old, new });
+    }
+    changes.into_values().collect()
+}
+
+/// Who declares an object, among its fields.
+const ORIGIN: &str = "origin";
 
 /// What differs in `new` from `old`, in the order of kinds, by name.
 pub(crate) fn object_changes(old: &Objects<'_>, new: &Objects<'_>) -> Vec<ObjectChange> {

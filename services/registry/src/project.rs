@@ -88,7 +88,13 @@ impl Project {
         .await
     }
 
-    /// Makes a revision with the definitions of `to`.
+    /// What [`Project::rollback`] would do now.
+    pub async fn plan_rollback(&self, to: Revision, request: &RollbackRequest) -> Result<Plan> {
+        let target = self.state_at(to).await?;
+        change::plan_rollback(&self.current().state, &target, request)
+    }
+
+    /// Makes a revision with the definitions of `to`; of 0, with none.
     pub async fn rollback(&self, to: Revision, request: &RollbackRequest, meta: &RevisionMeta) -> Result<Made> {
         let target = self.state_at(to).await?;
         self.add(|state| {

@@ -309,3 +309,64 @@ fn going_back() {
     assert!(rollback(&third, &first, &request, meta(&third)).unwrap().is_none());
     assert!(rollback(&first, &third, &request, meta(&first)).is_err(), "not to the future");
 }
+
+/// What a plan of a rollback says is so: of columns and row sets that come back, rows are there.
+#[test]
+fn what_going_back_means() {
+    let back = |state: &ProjectState, target: &ProjectState| {
+        let request = RollbackRequest { expected_revision: None, origin: "ops".to_owned(), message: String::new() };
+        let plan = plan_rollback(state, target, &request).unwrap();
+        let changes = plan.changes.iter().map(|change| {
+            let fields: String = change.fields.iter().map(|field| format!("  {field}\n")).collect();
+            format!("{} {}\n{fields}", change.kind.as_str(), change.id)
+        });
+        changes.chain(plan.consequences.iter().map(|c| format!("{:?} {c}\n", c.kind))).collect::<String>()
+    };
+    let (_, first) = applied(&empty(), &small(TWO_FEATURES, ""));
+    let without = small("    features: [{ name: age, type: int64 }]", "");
+    let (_, second) = applied(&first, &without);
+    expect![[r#"
+        changed feature view profile
+          features.income: float64 (added)
+        FullRunNeeded feature view profile: income has its column 2 again: rows written since it was removed have no value for it until a full materialization has run
+    "#]].assert_eq(&back(&second, &first));
+    let (_, second) =
+        applied(&first, &small(&TWO_FEATURES.replace("name: age,", "name: years, renamed_from: age,"), ""));
+    expect![[r#"
+        changed feature view profile
+          features.years: int64 (removed)
+          features.age: int64 (added)
+        Note feature view profile: years is renamed to age: it keeps its column 1 and its values
+        FullRunNeeded feature view profile: age reads column age in place of years: the watermark starts anew, run a full materialization
+    "#]].assert_eq(&back(&second, &first));
+    let (_, second) = applied(&first, &without.split("feature_views").next().unwrap());
+    expect![[r#"
+        created feature view profile
+        FullRunNeeded feature view profile: an earlier row set is read again: what came since is not in it until a materialization has run
+    "#]].assert_eq(&back(&second, &first));
+    expect![[r#"
+        removed entity customer
+        removed source history
+        removed source pushed
+        removed feature view profile
+        Retires feature view profile: its online rows are no longer read and may be purged
+    "#]].assert_eq(&back(&first, &empty()));
+
+    // Declared anew by another origin, the same words belong to the first one again.
+    let removed = ChangeSet::whole(&first, "repo", vec![]);
+    let (_, second) = apply(&first, &removed, meta(&first)).unwrap().unwrap();
+    let theirs = ChangeSet::whole(&second, "notebook", objects(&small(TWO_FEATURES, "")));
+    let (_, third) = apply(&second, &theirs, meta(&second)).unwrap().unwrap();
+    expect![[r#"
+        changed entity customer
+          origin: notebook → repo
+        changed source history
+          origin: notebook → repo
+        changed source pushed
+          origin: notebook → repo
+        changed feature view profile
+          origin: notebook → repo
+        FullRunNeeded feature view profile: an earlier row set is read again: what came since is not in it until a materialization has run
+    "#]].assert_eq(&back(&third, &first));
+    assert_eq!(diff(&third, &first).changes.len(), 4);
+}

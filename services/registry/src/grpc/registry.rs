@@ -130,7 +130,8 @@ impl RegistryService for RegistryGrpc {
     ) -> Result<Response<api::DiffRevisionsResponse>, Status> {
         answer(request, async |call, api::DiffRevisionsRequest { project, from, to }| {
             let kept = self.readable(&call, &project)?;
-            let diff = kept.definitions.diff(Revision(from), newest_if_0(&kept, to)).await?;
+            let newest = || kept.definitions.current().state.revision;
+            let diff = kept.definitions.diff(Revision(from), to.map_or_else(newest, Revision)).await?;
             Ok(api::DiffRevisionsResponse { from: diff.from.0, to: diff.to.0, diff: Some(diff_to_wire(&diff.changes)) })
         })
         .await
@@ -216,10 +217,18 @@ impl RegistryGrpc {
     }
 
     async fn roll_back(&self, call: &CallContext, message: api::RollbackRequest) -> Result<api::RollbackResponse> {
-        let api::RollbackRequest { project, to_revision, expected_revision, message, origin } = message;
+        let api::RollbackRequest { project, to_revision, expected_revision, message, origin, dry_run } = message;
         let kept = self.projects.get(&project)?;
-        allow(call, Action::RollBack, &project)?;
+        allow(call, if dry_run { Action::ReadDefinitions } else { Action::RollBack }, &project)?;
         let request = RollbackRequest { expected_revision: expected_revision.map(Revision), origin, message };
+        if dry_run {
+            let plan = kept.definitions.plan_rollback(Revision(to_revision), &request).await?;
+            return Ok(api::RollbackResponse {
+                revision: plan.base.0,
+                diff: Some(diff_to_wire(&plan.changes)),
+                consequences: plan.consequences.iter().map(Wire::to_wire).collect(),
+            });
+        }
         let made = kept.definitions.rollback(Revision(to_revision), &request, &self.meta(call)).await?;
         Ok(api::RollbackResponse {
             revision: made.revision.0,

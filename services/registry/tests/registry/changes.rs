@@ -210,8 +210,9 @@ async fn a_project_is_made_by_its_first_good_apply_alone() {
 /// Definitions, one after the other, that change in every way there is.
 fn story() -> Vec<String> {
     let retyped = BASE.replace("name: age, type: int64", "name: age, type: float64");
-    let renamed =
-        retyped.replace("name: income,", "name: earnings, renamed_from: income,").replace("/ income", "/ earnings");
+    let renamed = retyped
+        .replace("name: income,", "name: earnings, column: income, renamed_from: income,")
+        .replace("/ income", "/ earnings");
     let longer = renamed.replace("ttl: 30d", "ttl: 60d");
     let keyed = longer.replace("customer_id, type: string", "client_id, type: int64");
     let moved = keyed.replace("/data/history/", "/data/elsewhere/");

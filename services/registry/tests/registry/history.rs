@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use larder_client::{RegistryClient, Rollback};
-use larder_definitions::{Catalog, ChangeSet, Metadata, Object, ObjectKind};
+use larder_definitions::{Catalog, ChangeKind, ChangeSet, Metadata, Object, ObjectKind};
 use larder_test_kit::{NEW_YEAR, clock};
 use larder_types::{ErrorCode, Revision};
 
@@ -66,6 +66,36 @@ async fn a_rollback_restores_definitions_and_the_numbers_they_had() {
         let found = catalog(&client, revision).await;
         assert_eq!((definitions(&found), numbers(&found)), (definitions(like), numbers(like)), "{revision}");
     }
+}
+
+/// What a rollback would do is what it then does; before the first revision nothing was declared.
+#[tokio::test]
+async fn a_rollback_is_planned_as_it_is_done() {
+    let registry = Registry::start(&Storage::in_memory(), &clock()).await;
+    let client = registry.definitions();
+    declare_base(&client).await;
+    client.apply(&project(), &one_more("notebook", "thing")).await.unwrap();
+    let page = client.objects(&project(), None, None, "").await.unwrap();
+    for to in [1, 0] {
+        let newest = client.projects().await.unwrap()[0].revision;
+        let planned = client.plan_rollback(&project(), &back_to(to)).await.unwrap();
+        assert_eq!(planned.revision, newest, "nothing is done");
+        assert_eq!(client.diff(&project(), newest, Some(Revision(to))).await.unwrap().changes, planned.changes);
+        let done = client.rollback(&project(), &back_to(to)).await.unwrap();
+        assert_eq!((&done.changes, &done.consequences), (&planned.changes, &planned.consequences));
+        assert_eq!(done.revision, Revision(newest.0 + 1));
+        let listed = client.revisions(&project(), 1, "").await.unwrap().revisions;
+        assert_eq!(listed[0].rollback_to, Some(Revision(to)));
+    }
+    let left = client.objects(&project(), None, None, "").await.unwrap();
+    assert!(left.objects.is_empty(), "revision 0 is the empty project");
+    let all = client.diff(&project(), Revision(2), Some(Revision(0))).await.unwrap();
+    assert_eq!((all.from, all.to, all.changes.len()), (Revision(2), Revision(0), page.objects.len()));
+    assert!(all.changes.iter().all(|change| change.kind == ChangeKind::Removed));
+    assert!(client.diff(&project(), Revision(0), Some(Revision(0))).await.unwrap().changes.is_empty());
+    assert_eq!(client.diff(&project(), Revision(0), None).await.unwrap().to, Revision(4));
+    let error = client.plan_rollback(&project(), &back_to(9)).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::NotFound);
 }
 
 #[tokio::test]
