@@ -1,4 +1,4 @@
-//! Where files may lie: roots that the configuration allows, and nothing else.
+//! Where files may lie: roots that the configuration allows, and nothing else; of what lies there, not what is closed.
 
 use std::{
     path::{Component, Path as FsPath, PathBuf},
@@ -8,7 +8,7 @@ use std::{
 use datafusion::execution::{object_store::ObjectStoreUrl, runtime_env::RuntimeEnv};
 use futures::TryStreamExt;
 use glob::{MatchOptions, Pattern};
-use larder_connections::{Access, StoreOptions, open_store, store_error};
+use larder_connections::{Access, Disk, LocalDisk, StoreOptions, open_store, store_error};
 use larder_definitions::run::FileVersion;
 use larder_types::{Error, ErrorCode, Result};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
@@ -18,7 +18,11 @@ const LOCAL: &str = "file://";
 
 /// Folders and prefixes of object stores under which files may be read and written.
 #[derive(Debug)]
-pub struct Roots(Vec<Root>);
+pub struct Roots {
+    roots: Vec<Root>,
+    /// Local folders that are nobody's to name.
+    closed: Vec<Path>,
+}
 
 #[derive(Debug)]
 struct Root {
@@ -26,6 +30,8 @@ struct Root {
     base: String,
     prefix: Path,
     store: Arc<dyn ObjectStore>,
+    /// Where writes are durable when they return, and the same prefix there.
+    durable: (Arc<dyn ObjectStore>, Path),
 }
 
 /// A place under a root.
@@ -51,16 +57,31 @@ pub struct FoundFile {
 impl Roots {
     /// Opens these local folders and URLs, which must be there.
     pub fn open<'a>(locations: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+        Self::open_on(&(Arc::new(LocalDisk) as _), locations)
+    }
+
+    /// The same, whose local files are written to another disk.
+    pub fn open_on<'a>(disk: &Arc<dyn Disk>, locations: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let open = |location: &str| {
             let (store, prefix) = open_store(location, &StoreOptions::new(Access::Read))?;
-            Ok(Root { base: base_of(location), prefix, store })
+            let add = StoreOptions { disk: Arc::clone(disk), ..StoreOptions::new(Access::Add) };
+            Ok(Root { base: base_of(location), prefix, store, durable: open_store(location, &add)? })
         };
-        locations.into_iter().map(open).collect::<Result<_>>().map(Self)
+        let roots = locations.into_iter().map(open).collect::<Result<_>>()?;
+        Ok(Self { roots, closed: Vec::new() })
+    }
+
+    /// Closes a local folder: what is in it can be named neither for reading nor for writing, though it lies under a root.
+    pub fn closing(mut self, folder: &FsPath) -> Result<Self> {
+        let absolute = std::path::absolute(folder).map_err(|error| Error::internal(error.to_string()))?;
+        let absolute = absolute.to_string_lossy();
+        self.closed.push(local_path(&absolute, &absolute)?);
+        Ok(self)
     }
 
     /// Makes the stores known to an engine under their URLs, so that plans can name them.
     pub fn register(&self, runtime: &RuntimeEnv) -> Result<()> {
-        for root in &self.0 {
+        for root in &self.roots {
             let url = store_url(&root.base)?;
             runtime.register_object_store(url.as_ref(), Arc::clone(&root.store));
         }
@@ -70,18 +91,45 @@ impl Roots {
     /// The place that a path or URL without wildcards names.
     ///
     /// # Errors
-    /// `PERMISSION_DENIED` naming the roots, where it lies under none; `INVALID_ARGUMENT` where it is relative.
+    /// `PERMISSION_DENIED` naming the roots, where it lies under none, or in a closed folder; `INVALID_ARGUMENT` where it is
+    /// relative.
     pub fn place(&self, location: &str) -> Result<Place> {
+        self.find(location).map(|(_, place)| place)
+    }
+
+    /// The same where writes are durable when they return.
+    pub(crate) fn durable_place(&self, location: &str) -> Result<Place> {
+        let (root, place) = self.find(location)?;
+        let (store, prefix) = &root.durable;
+        let below = place.path.parts().skip(root.prefix.parts().count());
+        let path = prefix.parts().chain(below).collect();
+        Ok(Place { store: Arc::clone(store), path, ..place })
+    }
+
+    fn find(&self, location: &str) -> Result<(&Root, Place)> {
         let (base, path) = match location.split_once("://") {
             Some((scheme, _)) if scheme != "file" => self.remote(location)?,
             Some((_, rest)) => (LOCAL.to_owned(), local_path(location, rest)?),
             None => (LOCAL.to_owned(), local_path(location, location)?),
         };
-        let root = self.0.iter().find(|root| root.base == base && path.prefix_matches(&root.prefix));
-        match root {
-            Some(root) => Ok(Place { base, store: Arc::clone(&root.store), path }),
-            None => Err(self.outside(location)),
+        let root = self.roots.iter().find(|root| root.base == base && path.prefix_matches(&root.prefix));
+        let root = root.ok_or_else(|| self.outside(location))?;
+        if self.is_closed(&base, &path) {
+            let message = format!("`{location}` is in a folder that Larder keeps its own data in: name another place");
+            return Err(Error::new(ErrorCode::PermissionDenied, message));
         }
+        Ok((root, Place { base, store: Arc::clone(&root.store), path }))
+    }
+
+    fn is_closed(&self, base: &str, path: &Path) -> bool {
+        base == LOCAL && self.closed.iter().any(|closed| path.prefix_matches(closed))
+    }
+
+    /// By a link too.
+    fn leads_into_closed(&self, file: &FoundFile) -> bool {
+        let (base, path) = (&file.place.base, &file.version.path);
+        let is_local = base == LOCAL && !self.closed.is_empty();
+        is_local && local_path(path, path).is_ok_and(|real| self.is_closed(base, &real))
     }
 
     fn remote(&self, location: &str) -> Result<(String, Path)> {
@@ -93,7 +141,7 @@ impl Roots {
     }
 
     fn outside(&self, location: &str) -> Error {
-        let known: Vec<String> = self.0.iter().map(|root| shown(&root.base, &root.prefix)).collect();
+        let known: Vec<String> = self.roots.iter().map(|root| shown(&root.base, &root.prefix)).collect();
         let known = if known.is_empty() { "none is configured".to_owned() } else { known.join(", ") };
         Error::new(
             ErrorCode::PermissionDenied,
@@ -102,7 +150,7 @@ impl Roots {
     }
 
     /// The files that a file's path, a folder (all below it) or a glob names, by path. Of a folder only those with the
-    /// extension, and none whose name, or a folder's on the way, begins with `.` or `_`.
+    /// extension, and none whose name, or a folder's on the way, begins with `.` or `_`. Closed folders are passed over.
     ///
     /// # Errors
     /// Those of [`Roots::place`], and `NOT_FOUND` where there is no such file.
@@ -116,6 +164,7 @@ impl Roots {
                 None => in_folder(&place, extension).await?,
             },
         };
+        files.retain(|file| !self.leads_into_closed(file));
         if files.is_empty() {
             return Err(Error::not_found(format!("there is no file `{location}`, nor a .{extension} file below it")));
         }
@@ -126,6 +175,19 @@ impl Roots {
             .try_for_each(|file| self.place(&file.version.path).map(drop))?;
         files.sort_by(|a, b| a.version.path.cmp(&b.version.path));
         Ok(files)
+    }
+
+    /// Whether [`Roots::list`] would give a file at `place`, were there one.
+    pub fn lists(&self, location: &str, extension: &str, place: &Place) -> bool {
+        let (folder, pattern) = split_glob(location);
+        let Ok(folder) = self.place(folder) else { return false };
+        if folder.base != place.base || !place.path.prefix_matches(&folder.path) {
+            return false;
+        }
+        match pattern {
+            Some(pattern) => compiled(location, pattern).is_ok_and(|pattern| matches(&pattern, &folder, &place.path)),
+            None => folder.path == place.path || is_shown(&folder, &place.path, extension),
+        }
     }
 
     /// The file as it was seen.
@@ -221,28 +283,37 @@ async fn file(place: &Place, location: &str) -> Result<Option<FoundFile>> {
 }
 
 async fn in_folder(place: &Place, extension: &str) -> Result<Vec<FoundFile>> {
-    let is_ours = |file: &FoundFile| {
-        let hidden = names_below(place, file).any(|name| name.starts_with(['.', '_']));
-        !hidden && file.place.path.extension() == Some(extension)
-    };
+    let is_ours = |file: &FoundFile| is_shown(place, &file.place.path, extension);
     Ok(all_below(place).await?.into_iter().filter(is_ours).collect())
 }
 
-async fn matching(place: &Place, location: &str, pattern: &str) -> Result<Vec<FoundFile>> {
-    let compiled = Pattern::new(pattern)
-        .map_err(|error| Error::invalid_argument(format!("`{location}` is not a pattern of files: {error}")))?;
-    let options =
-        MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
-    let matches = |file: &FoundFile| {
-        let rest: Vec<String> = names_below(place, file).collect();
-        compiled.matches_with(&rest.join("/"), options)
-    };
-    Ok(all_below(place).await?.into_iter().filter(matches).collect())
+/// Whether a file below a folder is one of those that the folder stands for.
+fn is_shown(folder: &Place, file: &Path, extension: &str) -> bool {
+    let is_hidden = names_below(folder, file).any(|name| name.starts_with(['.', '_']));
+    !is_hidden && file.extension() == Some(extension)
 }
 
-fn names_below(place: &Place, file: &FoundFile) -> impl Iterator<Item = String> {
-    let names: Vec<String> = file.place.path.parts().map(|part| part.as_ref().to_owned()).collect();
-    names.into_iter().skip(place.path.parts().count())
+async fn matching(place: &Place, location: &str, pattern: &str) -> Result<Vec<FoundFile>> {
+    let pattern = compiled(location, pattern)?;
+    let is_ours = |file: &FoundFile| matches(&pattern, place, &file.place.path);
+    Ok(all_below(place).await?.into_iter().filter(is_ours).collect())
+}
+
+fn compiled(location: &str, pattern: &str) -> Result<Pattern> {
+    Pattern::new(pattern)
+        .map_err(|error| Error::invalid_argument(format!("`{location}` is not a pattern of files: {error}")))
+}
+
+fn matches(pattern: &Pattern, folder: &Place, file: &Path) -> bool {
+    let options =
+        MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+    let rest: Vec<String> = names_below(folder, file).collect();
+    pattern.matches_with(&rest.join("/"), options)
+}
+
+fn names_below(folder: &Place, file: &Path) -> impl Iterator<Item = String> {
+    let names: Vec<String> = file.parts().map(|part| part.as_ref().to_owned()).collect();
+    names.into_iter().skip(folder.path.parts().count())
 }
 
 async fn all_below(place: &Place) -> Result<Vec<FoundFile>> {

@@ -40,6 +40,7 @@ use crate::{
 };
 
 pub use input::Spine;
+pub use output::Output;
 
 /// How many of the greatest takers of memory an error names.
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
@@ -89,7 +90,6 @@ pub struct TrainingSet {
     context: Arc<TaskContext>,
     spine: SpineDigest,
     counts: ReadCounts,
-    history: HistorySource,
     folder: TempDir,
 }
 
@@ -125,8 +125,17 @@ impl TrainingSets {
         };
         let plan = assembly.plan().await?;
         let context = self.context()?;
-        let history = self.history.clone();
-        Ok(TrainingSet { plan, context, spine: spooled.digest, counts, history, folder })
+        Ok(TrainingSet { plan, context, spine: spooled.digest, counts, folder })
+    }
+
+    /// A Parquet file to write, by its path. `read` names what is read, each with its path: a file that would be part of it is
+    /// not written.
+    ///
+    /// # Errors
+    /// Those of [`crate::storage::Roots::place`]; `INVALID_ARGUMENT` for a file of another kind or one that is read;
+    /// `ALREADY_EXISTS` where something else than a Parquet file would be replaced.
+    pub async fn output(&self, location: &str, read: &[(String, String)]) -> Result<Output> {
+        Output::open(self.history.roots(), location, read).await
     }
 
     fn folder(&self) -> Result<TempDir> {
@@ -187,11 +196,10 @@ impl TrainingSet {
         Ok(stream.map(move |batch| (batch.map_err(from_engine), &folder).0).boxed())
     }
 
-    /// Computes it and writes it as one Parquet file, which is there when it is complete and not before; `progress` is
-    /// told the rows written so far. Gives the number of rows.
-    pub async fn write(self, location: &str, progress: impl Fn(u64) + Send) -> Result<u64> {
-        let place = self.history.roots().place(location)?;
+    /// Computes it and writes it as one Parquet file, which is there, durably, when it is complete and not before; `progress`
+    /// is told the rows written so far. Gives the number of rows.
+    pub async fn write(self, output: &Output, progress: impl Fn(u64) + Send) -> Result<u64> {
         let schema = self.schema();
-        output::write(self.stream()?, schema, place, location, progress).await
+        output::write(self.stream()?, schema, output, progress).await
     }
 }

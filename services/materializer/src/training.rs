@@ -1,6 +1,7 @@
 //! Training sets: each is a run, whether its result is written or streamed.
 //!
-//! [`Training::admit`] resolves names and asks whether the caller may have what they name; [`Training::build`] makes the
+//! [`Training::admit`] resolves names and asks whether the caller may have what they name, and may
+//! write where they say; [`Training::build`] makes the
 //! run. From then on a task of its own leads it ([`lead`]) and computes it on threads of their own ([`Threads`]), so a run
 //! ends however its caller goes, and neither other calls nor leases wait for a join. Runs whose process died are ended by
 //! whichever materializer is there ([`left_behind`]).
@@ -18,11 +19,11 @@ use futures::{
 };
 use larder_client::{Projects, RunsClient};
 use larder_definitions::{
-    Catalog,
+    Catalog, SourceKind,
     run::{Progress, Run, RunRequest, TrainingSetRequest},
     selection::{Asked, Selection},
 };
-use larder_offline_store::training::{Spine, TrainingRequest, TrainingSets};
+use larder_offline_store::training::{Output, Spine, TrainingRequest, TrainingSets};
 use larder_service::{
     Shutdown, Tasks,
     authorize::{Action, Resource, ResourceKind, authorize},
@@ -69,6 +70,7 @@ pub struct Request {
 pub struct Admitted {
     request: Request,
     catalog: Arc<Catalog>,
+    output: Option<Output>,
 }
 
 /// What happens while a training set is built.
@@ -116,15 +118,43 @@ impl Training {
         let catalog = self.projects.get(&request.project, request.min_revision, call.patience()).await?;
         let selection = Selection::resolve(&catalog, &request.features, request.full_names)?;
         authorize(&call.caller, Action::BuildTrainingSet, &resources(&request, &selection))?;
-        Ok(Admitted { request, catalog: Arc::clone(&catalog) })
+        let output = match &request.output {
+            Some(location) => Some(self.output(location, &request, &catalog).await?),
+            None => None,
+        };
+        Ok(Admitted { request, catalog: Arc::clone(&catalog), output })
+    }
+
+    /// A file to write that is no part of the spine, nor of any project's history.
+    async fn output(&self, location: &str, request: &Request, catalog: &Arc<Catalog>) -> Result<Output> {
+        let mut catalogs = vec![Arc::clone(catalog)];
+        for (project, _) in self.projects.followed() {
+            if project != catalog.project
+                && let Ok(known) = self.projects.get(project.as_str(), Revision(0), Duration::ZERO).await
+            {
+                catalogs.push(Arc::clone(&known));
+            }
+        }
+        let mut read: Vec<(String, String)> = Vec::new();
+        for catalog in &catalogs {
+            for source in catalog.sources.values() {
+                let what = format!("source {} of project {}", source.definition.name, catalog.project);
+                match &source.definition.kind {
+                    SourceKind::Parquet(parquet) => read.push((what, parquet.path.clone())),
+                    SourceKind::Push(_) | SourceKind::Postgres(_) => {}
+                }
+            }
+        }
+        read.extend(request.spine.iter().map(|spine| ("the spine".to_owned(), spine.clone())));
+        self.sets.output(location, &read).await
     }
 
     /// Builds the training set; `streamed` is its spine where the request names no path. A failure ends the run and then
     /// the stream.
     pub async fn build(&self, admitted: Admitted, streamed: Option<Spine>) -> Result<Events> {
-        let Admitted { request, catalog } = admitted;
+        let Admitted { request, catalog, output } = admitted;
         let lead = self.start(&catalog, kept_request(&request)).await?;
-        let Request { features, full_names, spine, event_time, output, .. } = request;
+        let Request { features, full_names, spine, event_time, .. } = request;
         let spine = spine.map(Spine::Path).or(streamed).ok_or_else(lead::no_spine)?;
         let set = TrainingRequest { catalog, features, full_names, spine, event_time };
         let job = Job { sets: self.sets.clone(), set, output, started_at: self.clock.now() };

@@ -193,7 +193,8 @@ impl Services {
 
 fn history(config: &Config, stores: &Stores) -> Result<HistorySource> {
     let roots = config.materializer.roots.iter().map(|root| absolute(root)).collect::<Result<Vec<_>>>()?;
-    let roots = Roots::open(roots.iter().map(String::as_str))?;
+    // The folders of roots may well contain the data folder: what is in it is the stores' alone.
+    let roots = Roots::open(roots.iter().map(String::as_str))?.closing(&config.data)?;
     Ok(HistorySource::new(Arc::new(roots)).with_push_log(Arc::clone(&stores.push_log), Path::default()))
 }
 

@@ -1,10 +1,12 @@
-//! Writes a training set as one Parquet file.
+//! Writes a training set as one Parquet file, durably, and over nothing but an earlier one.
+
+use std::sync::Arc;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::{TryStreamExt, stream::BoxStream};
 use larder_connections::store_error;
-use larder_types::{Error, Result};
-use object_store::buffered::BufWriter;
+use larder_types::{Error, ErrorCode, Result};
+use object_store::{ObjectStoreExt, buffered::BufWriter};
 use parquet::{
     arrow::AsyncArrowWriter,
     basic::{Compression, ZstdLevel},
@@ -12,25 +14,79 @@ use parquet::{
     file::properties::WriterProperties,
 };
 
-use crate::storage::Place;
+use crate::storage::{Place, Roots};
 
 /// Rows of a row group.
 const ROW_GROUP_ROWS: usize = 256 << 10;
+
+/// What a Parquet file begins and ends with.
+const MAGIC: &[u8] = b"PAR1";
+
+/// What it can be called.
+const EXTENSION: &str = "parquet";
+
+/// A file that a training set may be written to.
+#[derive(Debug, Clone)]
+pub struct Output {
+    pub(super) location: String,
+    /// Where writes are durable.
+    pub(super) place: Place,
+}
+
+impl Output {
+    /// Where it is, as it was named.
+    pub fn location(&self) -> &str {
+        &self.location
+    }
+
+    pub(super) async fn open(roots: &Roots, location: &str, read: &[(String, String)]) -> Result<Self> {
+        let found = roots.place(location)?;
+        let wrong = |why: String| Error::invalid_field("output", format!("`{location}` {why}"));
+        if found.path.extension() != Some(EXTENSION) {
+            return Err(wrong("is written as Parquet: name it .parquet".to_owned()));
+        }
+        if let Some((what, path)) = read.iter().find(|(_, path)| roots.lists(path, EXTENSION, &found)) {
+            return Err(wrong(format!("is among the files of {what} (`{path}`): name another place")));
+        }
+        check_replaceable(&found, location).await?;
+        Ok(Self { location: location.to_owned(), place: roots.durable_place(location)? })
+    }
+}
+
+/// What is replaced is a Parquet file too.
+async fn check_replaceable(place: &Place, location: &str) -> Result<()> {
+    let reading = |error| store_error(format_args!("reading {location}"), error);
+    let size = match place.store.head(&place.path).await {
+        Ok(meta) => meta.size,
+        Err(object_store::Error::NotFound { .. }) => return Ok(()),
+        Err(error) => return Err(reading(error)),
+    };
+    let length = MAGIC.len() as u64;
+    if size >= 2 * length {
+        let ends = [0..length, size - length..size];
+        let ends = place.store.get_ranges(&place.path, &ends).await.map_err(reading)?;
+        if ends.iter().all(|end| end == MAGIC) {
+            return Ok(());
+        }
+    }
+    let message = format!("`{location}` is there and is no Parquet file: only an earlier training set is replaced");
+    Err(Error::new(ErrorCode::AlreadyExists, message))
+}
 
 /// Writes all batches. The store shows the file when it is complete: a local one under a temporary name until then, one of
 /// an object store as parts. Gives the number of rows.
 pub(super) async fn write(
     mut batches: BoxStream<'static, Result<RecordBatch>>,
     schema: SchemaRef,
-    place: Place,
-    location: &str,
+    output: &Output,
     progress: impl Fn(u64) + Send,
 ) -> Result<u64> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .build();
-    let target = BufWriter::new(place.store, place.path);
+    let Output { location, place } = output;
+    let target = BufWriter::new(Arc::clone(&place.store), place.path.clone());
     let failed = |error: ParquetError| Error::unavailable(format!("writing `{location}`: {error}")).with_source(error);
     let mut writer = AsyncArrowWriter::try_new(target, schema, Some(properties)).map_err(failed)?;
     let mut rows = 0;

@@ -286,9 +286,40 @@ async fn lists_files_folders_and_globs_by_path() {
         let files = shop.history.roots().list(&shop.path(pattern), "parquet").await.unwrap();
         let paths: Vec<String> = files.into_iter().map(|file| file.version.path).collect();
         assert_eq!(paths, expected.iter().map(|path| shop.path(path)).collect::<Vec<_>>(), "{pattern}");
+        // What would be listed is told without looking.
+        for path in ["d/b.parquet", "d/a.parquet", "d/x=1/c.parquet", "d/_tmp/d.parquet", "d/.e.parquet", "d/f.csv"] {
+            let place = shop.history.roots().place(&shop.path(path)).unwrap();
+            let lists = shop.history.roots().lists(&shop.path(pattern), "parquet", &place);
+            assert_eq!(lists, expected.contains(&path), "{pattern} {path}");
+        }
     }
     let error = shop.history.roots().list(&shop.path("e"), "parquet").await.unwrap_err();
     expect!["NOT_FOUND: there is no file `FOLDER/e`, nor a .parquet file below it"].assert_eq(&shop.text(&error));
+}
+
+#[tokio::test]
+async fn a_closed_folder_is_passed_over_and_cannot_be_named() {
+    let shop = Shop::new();
+    for path in ["a.parquet", "data/b.parquet", "data/deep/c.parquet"] {
+        shop.write(path, &merchants(&[(1, 1, 1.0)]));
+    }
+    let (root, data) = (shop.path(""), shop.path("data"));
+    std::os::unix::fs::symlink(&data, shop.path("link")).unwrap();
+    for closed in ["data", "link", "deeper/../data"] {
+        let roots = Roots::open([root.as_str()]).unwrap().closing(shop.path(closed).as_ref()).unwrap();
+        for all in [root.clone(), shop.path("**/*.parquet")] {
+            let files = roots.list(&all, "parquet").await.unwrap();
+            assert_eq!(files.len(), 1, "{all}");
+            assert_eq!(files[0].version.path, shop.path("a.parquet"));
+        }
+        for path in ["data", "data/b.parquet", "data/deep/*.parquet", "link/b.parquet", "./x/../data/new.parquet"] {
+            let error = roots.list(&shop.path(path), "parquet").await.unwrap_err();
+            assert_eq!(error.code(), ErrorCode::PermissionDenied, "{path}: {error}");
+            assert!(error.message().contains("Larder keeps its own data"), "{error}");
+        }
+        // One whose name only begins alike is another.
+        roots.place(&shop.path("data2/b.parquet")).unwrap();
+    }
 }
 
 #[tokio::test]

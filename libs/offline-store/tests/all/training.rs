@@ -16,7 +16,13 @@ use datafusion_proto::bytes::{
 };
 use expect_test::{Expect, expect};
 use futures::StreamExt;
-use larder_offline_store::{plan::LarderPlanCodec, training::Spine};
+use larder_connections::test_suite::ForgetfulDisk;
+use larder_offline_store::{
+    history::HistorySource,
+    plan::LarderPlanCodec,
+    storage::Roots,
+    training::{Spine, TrainingOptions, TrainingSets},
+};
 use larder_types::Result;
 
 use crate::fixture::{MINUTE, Shop, batch, minutes, pretty, references, rows, service, texts};
@@ -158,7 +164,8 @@ async fn is_written_as_one_file_that_is_there_when_it_is_complete() {
     let set = shop.prepare(service("everything"), streamed(vec![spine()])).await.unwrap();
     let told = AtomicU64::new(0);
     let target = shop.path("out/set.parquet");
-    let written = set.write(&target, |rows| told.store(rows, Ordering::Relaxed)).await.unwrap();
+    let output = shop.sets().output(&target, &[]).await.unwrap();
+    let written = set.write(&output, |rows| told.store(rows, Ordering::Relaxed)).await.unwrap();
     assert_eq!((written, told.into_inner()), (7, 7));
     let file = std::fs::File::open(&target).unwrap();
     let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
@@ -169,10 +176,39 @@ async fn is_written_as_one_file_that_is_there_when_it_is_complete() {
     // One that fails leaves nothing.
     std::fs::write(shop.path("rates.parquet"), "broken").unwrap();
     let set = shop.prepare(service("everything"), streamed(vec![spine()])).await.unwrap();
-    let failed = set.write(&shop.path("out/other.parquet"), |_| ()).await.unwrap_err();
+    let output = shop.sets().output(&shop.path("out/other.parquet"), &[]).await.unwrap();
+    let failed = set.write(&output, |_| ()).await.unwrap_err();
     assert!(failed.message().contains("rates.parquet"), "{failed}");
     let left: Vec<_> = std::fs::read_dir(shop.path("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["set.parquet"]);
+}
+
+/// The file is told to be there when a loss of power cannot take it any more; a later one replaces it as a whole.
+#[tokio::test]
+async fn what_is_written_outlives_a_loss_of_power() {
+    let shop = Shop::stocked().await;
+    let disk = ForgetfulDisk::new().unwrap();
+    let root = disk.root().to_str().unwrap().to_owned();
+    let roots = Roots::open_on(&(Arc::new(disk.clone()) as _), [shop.path("").as_str(), root.as_str()]).unwrap();
+    let sets = TrainingSets::new(HistorySource::new(Arc::new(roots)), TrainingOptions::default());
+    let path = format!("{root}/out/set.parquet");
+    // Small ones are put at once, large ones in parts.
+    for rows in [10, 12_000] {
+        let output = sets.output(&path, &[]).await.unwrap();
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            format!("{state:016x}")
+        };
+        let noise: StringArray = (0..rows).map(|_| Some((0..150).map(|_| random()).collect::<String>())).collect();
+        let spine = batch(vec![("t", minutes((0..rows).map(|_| 1))), ("noise", Arc::new(noise))]);
+        let request = shop.request(references(&["rate"]), streamed(vec![spine]));
+        sets.prepare(request).await.unwrap().write(&output, |_| ()).await.unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        assert_eq!(whole.len() > 10 << 20, rows > 10, "{}", whole.len());
+        disk.crash().unwrap();
+        assert!(std::fs::read(&path).unwrap() == whole, "{rows}");
+    }
 }
 
 #[tokio::test]

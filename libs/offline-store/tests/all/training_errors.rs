@@ -185,10 +185,70 @@ async fn names_that_are_not_known_and_views_that_are_not_offline() {
 }
 
 #[tokio::test]
-async fn an_output_outside_of_the_roots() {
+async fn an_output_that_may_not_be_written() {
     let shop = Shop::stocked().await;
-    let spine = stream(batch(vec![("t", minutes([1]))]));
-    let set = shop.prepare(references(&["rate"]), spine).await.unwrap();
-    let error = set.write("/tmp/elsewhere.parquet", |_| ()).await.unwrap_err();
+    shop.write_text("larder.yaml", "project: shop");
+    shop.write_text("text.parquet", "PAR1 and no more than that");
+    shop.write_text("short.parquet", "PAR1");
+    shop.write("spines/a.parquet", &batch(vec![("t", minutes([1]))]));
+    std::os::unix::fs::symlink(shop.path("larder.yaml"), shop.path("link.parquet")).unwrap();
+    for (path, expected) in [
+        (
+            "larder.yaml",
+            expect!["INVALID_ARGUMENT: output: `FOLDER/larder.yaml` is written as Parquet: name it .parquet"],
+        ),
+        (
+            "link.parquet",
+            expect!["INVALID_ARGUMENT: output: `FOLDER/link.parquet` is written as Parquet: name it .parquet"],
+        ),
+        ("out", expect!["INVALID_ARGUMENT: output: `FOLDER/out` is written as Parquet: name it .parquet"]),
+        (
+            "text.parquet",
+            expect![
+                "ALREADY_EXISTS: `FOLDER/text.parquet` is there and is no Parquet file: only an earlier training set is replaced"
+            ],
+        ),
+        (
+            "short.parquet",
+            expect![
+                "ALREADY_EXISTS: `FOLDER/short.parquet` is there and is no Parquet file: only an earlier training set is replaced"
+            ],
+        ),
+        (
+            "rates.parquet",
+            expect![
+                "INVALID_ARGUMENT: output: `FOLDER/rates.parquet` is among the files of rates (`FOLDER/rates.parquet`): name another place"
+            ],
+        ),
+        // One that is not there yet would be read as history from then on.
+        (
+            "profiles/date=2026-01-01/new.parquet",
+            expect![
+                "INVALID_ARGUMENT: output: `FOLDER/profiles/date=2026-01-01/new.parquet` is among the files of profiles (`FOLDER/profiles/`): name another place"
+            ],
+        ),
+        (
+            "merchants/new.parquet",
+            expect![
+                "INVALID_ARGUMENT: output: `FOLDER/merchants/new.parquet` is among the files of merchants (`FOLDER/merchants/*.parquet`): name another place"
+            ],
+        ),
+        (
+            "spines/a.parquet",
+            expect![
+                "INVALID_ARGUMENT: output: `FOLDER/spines/a.parquet` is among the files of spines (`FOLDER/spines`): name another place"
+            ],
+        ),
+    ] {
+        let read = [
+            ("rates".to_owned(), shop.path("rates.parquet")),
+            ("profiles".to_owned(), shop.path("profiles/")),
+            ("merchants".to_owned(), shop.path("merchants/*.parquet")),
+            ("spines".to_owned(), shop.path("spines")),
+        ];
+        let error = shop.sets().output(&shop.path(path), &read).await.unwrap_err();
+        expected.assert_eq(&shop.text(&error));
+    }
+    let error = shop.sets().output("/tmp/elsewhere.parquet", &[]).await.unwrap_err();
     assert_eq!(error.code(), larder_types::ErrorCode::PermissionDenied, "{error}");
 }

@@ -16,7 +16,7 @@ use larder_client::{LeaseGrant, RunsClient};
 use larder_definitions::run::{Outcome, Progress, Run, RunPlan};
 use larder_offline_store::{
     history::ReadCounts,
-    training::{TrainingRequest, TrainingSet, TrainingSets},
+    training::{Output, TrainingRequest, TrainingSet, TrainingSets},
 };
 use larder_service::{Shutdown, trace};
 use larder_types::{Error, LeaseNumber, Name, Result, Retry, Timestamp};
@@ -50,7 +50,7 @@ type Told = mpsc::Sender<Result<Event>>;
 pub(super) struct Job {
     pub(super) sets: TrainingSets,
     pub(super) set: TrainingRequest,
-    pub(super) output: Option<String>,
+    pub(super) output: Option<Output>,
     pub(super) started_at: Timestamp,
 }
 
@@ -232,10 +232,10 @@ impl Job {
         };
         registered.plan(&plan).await?;
         match output {
-            Some(location) => {
-                let rows = prepared.write(&location, |rows| counts.written.store(rows, Ordering::Relaxed)).await?;
+            Some(output) => {
+                let rows = prepared.write(&output, |rows| counts.written.store(rows, Ordering::Relaxed)).await?;
                 counts.written.store(rows, Ordering::Relaxed);
-                Ok(Some(location))
+                Ok(Some(output.location().to_owned()))
             }
             None => stream(prepared, &counts, &told).await.map(|()| None),
         }

@@ -111,8 +111,9 @@ impl Feed {
         registry.apply(&project, &ChangeRequest { change, remove_missing: true }).await.unwrap();
         let options = CatalogWatchOptions { heartbeat: Duration::from_secs(2), state_folder: None };
         let log = Arc::new(LocalFileSystem::new_with_prefix(root).unwrap());
-        let history = HistorySource::new(Arc::new(Roots::open([root]).unwrap()))
-            .with_push_log(Arc::clone(&log) as _, Path::from("log"));
+        let history =
+            HistorySource::new(Arc::new(Roots::open([root]).unwrap().closing(&folder.path().join("log")).unwrap()))
+                .with_push_log(Arc::clone(&log) as _, Path::from("log"));
         let now = WriterOptions { linger: Duration::ZERO, ..WriterOptions::default() };
         Self {
             has_created_time,

@@ -1,6 +1,12 @@
 //! Training sets through the service: however one goes, its run ends, and says how.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use futures::{Stream, StreamExt, stream};
@@ -37,7 +43,7 @@ fn set(feed: &Feed) -> TrainingSet {
     }
 }
 
-fn spine() -> RecordBatch {
+fn spine_of_three() -> RecordBatch {
     let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
     let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![60_000_000; 3]).with_timezone("UTC"));
     RecordBatch::try_from_iter([("id", ids), ("t", times)]).unwrap()
@@ -45,7 +51,7 @@ fn spine() -> RecordBatch {
 
 /// A spine whose end does not come.
 fn endless() -> impl Stream<Item = Result<RecordBatch>> + Send {
-    stream::iter([Ok(spine())]).chain(stream::pending())
+    stream::iter([Ok(spine_of_three())]).chain(stream::pending())
 }
 
 /// The run of a training set, which has begun.
@@ -72,7 +78,8 @@ async fn all(mut events: TrainingSetStream) -> Result<(Run, usize)> {
 async fn one_that_is_read_to_its_end_succeeds() {
     let feed = feed().await;
     let (client, _shutdown) = feed.service();
-    let events = client.training_set(&set(&feed), stream::iter([Ok(spine()), Ok(spine())])).await.unwrap();
+    let events =
+        client.training_set(&set(&feed), stream::iter([Ok(spine_of_three()), Ok(spine_of_three())])).await.unwrap();
     let (run, rows) = all(events).await.unwrap();
     assert_eq!((run.state, rows, run.progress.written), (RunState::Succeeded, 6, 6), "{run:?}");
     assert_eq!(run.plan.unwrap().spine.unwrap().rows, 6);
@@ -140,8 +147,69 @@ async fn names_that_do_not_exist_make_no_run() {
     let features = FeatureSelection::References(vec!["profil".parse().unwrap()]);
     let refused = client.training_set(&TrainingSet { features, ..set(&feed) }, endless()).await;
     assert_eq!(refused.err().unwrap().code(), ErrorCode::NotFound);
-    let sets = feed.all_runs().await.into_iter().filter(|run| matches!(run.request, RunRequest::TrainingSet(_)));
-    assert_eq!(sets.count(), 0);
+    assert_eq!(training_sets(&feed).await, 0);
+}
+
+#[tokio::test]
+async fn one_is_written_over_an_earlier_one_and_over_nothing_else() {
+    let feed = feed().await;
+    feed.push(&[Row { id: 1, event: 1, created: Some(1), deleted: false, letter: 'b' }], false).await;
+    let (client, _shutdown) = feed.service();
+    let root = feed.path("..").canonicalize().unwrap();
+    let train = async |spine: Option<&str>, output: &str| {
+        let path = |name: &str| root.join(name).to_str().unwrap().to_owned();
+        let set = TrainingSet { spine_path: spine.map(path), output_path: Some(path(output)), ..set(&feed) };
+        all(client.training_set(&set, stream::iter([Ok(spine_of_three())])).await?).await.map(|(run, _)| run)
+    };
+    let run = train(None, "set.parquet").await.unwrap();
+    assert_eq!((run.state, run.result.as_deref()), (RunState::Succeeded, root.join("set.parquet").to_str()));
+    let first = fs::read(root.join("set.parquet")).unwrap();
+    assert_eq!(train(None, "set.parquet").await.unwrap().state, RunState::Succeeded);
+    assert!(fs::read(root.join("set.parquet")).unwrap() == first);
+
+    fs::write(root.join("larder.yaml"), "project: shop").unwrap();
+    fs::write(root.join("notes.parquet"), "not what its name says, and somebody's").unwrap();
+    let (before, sets) = (files_below(&root), training_sets(&feed).await);
+    let segment = before.keys().find(|path| path.starts_with(root.join("log"))).unwrap();
+    let segment = segment.strip_prefix(&root).unwrap().to_str().unwrap();
+    for (spine, output, code, says) in [
+        (None, "history/a.parquet", ErrorCode::InvalidArgument, "files of source files of project shop"),
+        (None, "history/new.parquet", ErrorCode::InvalidArgument, "files of source files of project shop"),
+        (None, "larder.yaml", ErrorCode::InvalidArgument, "name it .parquet"),
+        (None, "notes.parquet", ErrorCode::AlreadyExists, "is no Parquet file"),
+        (None, segment, ErrorCode::PermissionDenied, "keeps its own data"),
+        (None, "log/new.parquet", ErrorCode::PermissionDenied, "keeps its own data"),
+        (None, "../elsewhere.parquet", ErrorCode::PermissionDenied, "under none of the roots"),
+        (Some("set.parquet"), "set.parquet", ErrorCode::InvalidArgument, "files of the spine"),
+    ] {
+        let error = train(spine, output).await.unwrap_err();
+        assert_eq!(error.code(), code, "{output}: {error}");
+        assert!(error.message().contains(says), "{output}: {error}");
+    }
+    assert_eq!(training_sets(&feed).await, sets, "no run was made");
+    // Nor is anything of it read.
+    let error = train(Some(segment), "other.parquet").await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::PermissionDenied, "{error}");
+    assert!(files_below(&root) == before);
+}
+
+/// The files of a folder.
+fn files_below(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else if path.file_name().is_some_and(|name| name != "online") {
+            files.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    files
+}
+
+async fn training_sets(feed: &Feed) -> usize {
+    let runs = feed.all_runs().await.into_iter();
+    runs.filter(|run| matches!(run.request, RunRequest::TrainingSet(_))).count()
 }
 
 /// Makes the run of a training set as a process does that then dies: before it has the lease, or with it.
@@ -204,9 +272,9 @@ async fn is_computed_on_threads_of_its_own() {
     let rest = stream::once(async move {
         begun.await.unwrap();
         tell.send(std::thread::current().name().map(ToOwned::to_owned)).unwrap();
-        Ok(spine())
+        Ok(spine_of_three())
     });
-    let mut events = client.training_set(&set(&feed), stream::iter([Ok(spine())]).chain(rest)).await.unwrap();
+    let mut events = client.training_set(&set(&feed), stream::iter([Ok(spine_of_three())]).chain(rest)).await.unwrap();
     started(&mut events).await;
     begin.send(()).unwrap();
     let (run, rows) = all(events).await.unwrap();
