@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     /// The spine's column with the time
     #[arg(long, value_name = "COLUMN", default_value = "event_timestamp")]
     event_time: String,
-    /// The file to write: .parquet or .arrow. One that is there is replaced, once the new one is whole
+    /// The file to write: .parquet or .arrow, with --on-server .parquet. One that is there is replaced, once the new one is whole
     #[arg(long, value_name = "FILE")]
     out: String,
     /// Send the spine and receive the result
