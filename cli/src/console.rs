@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     arguments::Format,
     failure::{Failure, Outcome},
-    render::Paint,
+    render::{Paint, harmless},
 };
 
 /// What a command found or did: shown as one document to programs, as text to people.
@@ -33,15 +33,24 @@ impl Console {
         Self { format, paint: if coloured { Paint::Coloured } else { Paint::Plain } }
     }
 
+    /// Shows text that is the result to people, and a document of the same to programs.
+    pub(crate) fn text_or(&self, text: &str, document: impl FnOnce() -> Value) -> Outcome<()> {
+        match self.format {
+            Format::Table => self.text(text),
+            Format::Json => self.text(&format!("{:#}", document())),
+        }
+    }
+
     /// Shows the result.
     pub(crate) fn report(&self, report: &impl Report) -> Outcome<()> {
         match self.format {
-            Format::Table => self.text(&report.text(self.paint)),
+            Format::Table => self.text(&harmless(&report.text(self.paint), self.paint)),
             Format::Json => self.text(&format!("{:#}", report.json())),
         }
     }
 
-    /// Writes text that is a result as it is, e.g. a completion script.
+    /// Writes text that is a result as it is, e.g. a completion script. Where nobody reads any more, the output ends there
+    /// and the command goes on: what it exits with is its own verdict.
     pub(crate) fn text(&self, text: &str) -> Outcome<()> {
         if text.is_empty() {
             return Ok(());
@@ -50,10 +59,12 @@ impl Console {
         let mut out = io::stdout().lock();
         let written =
             out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes())).and_then(|()| out.flush());
-        written.map_err(|error| {
-            let is_closed = error.kind() == io::ErrorKind::BrokenPipe;
-            if is_closed { Failure::Closed } else { Failure::io("standard output cannot be written", &error) }
-        })
+        match written {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::io("standard output cannot be written", &error))
+            }
+            Err(_) | Ok(()) => Ok(()),
+        }
     }
 
     /// Shows `report` on standard error: what is to be decided on, not the result.
@@ -82,5 +93,5 @@ impl Console {
 
 /// Tells a person something that is not a result. Nothing can be done where standard error is gone.
 pub(crate) fn say(message: &str) {
-    let _ = writeln!(io::stderr(), "{message}");
+    let _ = writeln!(io::stderr(), "{}", harmless(message, Paint::Plain));
 }

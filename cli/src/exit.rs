@@ -12,6 +12,8 @@ pub(crate) enum Exit {
     Ok = 0,
     /// The request was wrong, or something failed.
     Failed = 1,
+    /// The command line was wrong: as the parser's own refusals.
+    Usage = 2,
     /// A service is not reachable, or not ready, or did not answer in time.
     Unavailable = 3,
     /// Somebody else changed the same thing first.
@@ -24,7 +26,7 @@ pub(crate) enum Exit {
     Changes = 10,
 }
 
-/// For `--help`. 2 is what the parser of the command line exits with.
+/// For `--help`.
 pub(crate) const TABLE: &str = "  0  all went well
   1  the request was wrong, or something failed
   2  the command line was wrong
@@ -66,9 +68,16 @@ mod tests {
 
     #[test]
     fn the_table_names_every_code() {
-        for exit in
-            [Exit::Ok, Exit::Failed, Exit::Unavailable, Exit::Conflict, Exit::Invalid, Exit::RunFailed, Exit::Changes]
-        {
+        for exit in [
+            Exit::Ok,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Unavailable,
+            Exit::Conflict,
+            Exit::Invalid,
+            Exit::RunFailed,
+            Exit::Changes,
+        ] {
             let start = format!("{:>3}  ", exit as u8);
             assert!(TABLE.lines().any(|line| line.starts_with(&start)), "{exit:?}");
         }

@@ -12,10 +12,10 @@ use crate::exit::Exit;
 pub(crate) enum Failure {
     /// A call, a file or an argument.
     Error(Error),
+    /// A command line that says what cannot be meant, though each part of it can be read.
+    Usage(String),
     /// Definitions, each problem with its place.
     Definitions(Vec<Problem>),
-    /// Nobody reads standard output any more: nothing to tell, and nobody to tell it to.
-    Closed,
 }
 
 /// How a command ended.
@@ -27,6 +27,11 @@ impl Failure {
         Self::Error(Error::invalid_argument(message))
     }
 
+    /// A command line that is wrong.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage(message.into())
+    }
+
     /// Something outside that failed, e.g. a file: `doing` says what was being done.
     pub(crate) fn io(doing: impl fmt::Display, error: &io::Error) -> Self {
         Self::wrong(format!("{doing}: {error}"))
@@ -36,8 +41,8 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Error(error) => error.code().into(),
+            Self::Usage(_) => Exit::Usage,
             Self::Definitions(_) => Exit::Invalid,
-            Self::Closed => Exit::Ok,
         }
     }
 }
@@ -52,6 +57,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Error(error) => fmt_error(error, f),
+            Self::Usage(message) => write!(f, "error: {message}"),
             Self::Definitions(problems) => {
                 problems.iter().try_for_each(|problem| writeln!(f, "{problem}"))?;
                 write!(
@@ -60,7 +66,6 @@ impl fmt::Display for Failure {
                     count(problems.len(), "problem in the definitions", "problems in the definitions")
                 )
             }
-            Self::Closed => Ok(()),
         }
     }
 }

@@ -22,7 +22,18 @@ pub(crate) fn command() -> Command {
         groups(&command),
         exit::TABLE,
     );
-    command.help_template(template).disable_help_subcommand(true)
+    let mut command = command.help_template(template).disable_help_subcommand(true);
+    command.build();
+    with_usage(command)
+}
+
+/// With the usage of each command as its help has it: the parser would add every option whose variable is set.
+fn with_usage(mut command: Command) -> Command {
+    let usage = command.render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").to_owned();
+    let names: Vec<String> = command.get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect();
+    let command = names.into_iter().fold(command, |command, name| command.mut_subcommand(name, with_usage));
+    command.override_usage(usage)
 }
 
 fn groups(command: &Command) -> String {
@@ -51,11 +62,7 @@ mod tests {
         assert_eq!(grouped.len(), known.len());
         assert_eq!(grouped.iter().copied().collect::<BTreeSet<_>>(), known);
         for subcommand in command.get_subcommands() {
-            let mut leaves: Vec<&Command> = subcommand.get_subcommands().collect();
-            if leaves.is_empty() {
-                leaves.push(subcommand);
-            }
-            for leaf in leaves {
+            for leaf in subcommand.get_subcommands().chain([subcommand]) {
                 let example = leaf.get_after_help().map(ToString::to_string).unwrap_or_default();
                 assert!(example.starts_with("Example:\n  larder "), "{}: {example}", leaf.get_name());
             }

@@ -7,6 +7,7 @@
 mod arguments;
 mod commands;
 mod console;
+mod environment;
 mod exit;
 mod failure;
 mod help;
@@ -21,7 +22,12 @@ use std::process::ExitCode;
 use clap::FromArgMatches;
 
 fn main() -> ExitCode {
-    let matches = help::command().get_matches();
+    let command = help::command();
+    if let Err(failure) = environment::check(&command) {
+        console::say(&failure.to_string());
+        return failure.exit().into();
+    }
+    let matches = command.get_matches();
     let parsed = arguments::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     commands::run(parsed).into()
 }

@@ -12,7 +12,7 @@ pub(crate) struct Bars(MultiProgress);
 impl Bars {
     /// A bar that counts the parts of a run.
     pub(crate) fn add(&self, name: &str) -> RunBar {
-        let bar = self.0.add(bar(0, "{prefix:24!} {bar:30} {pos}/{len} parts {msg}"));
+        let bar = self.0.add(bar(1, "{prefix:24!} {bar:30} {pos}/{len} parts {msg}"));
         bar.set_prefix(name.to_owned());
         RunBar(bar)
     }
@@ -50,9 +50,10 @@ impl RunBar {
     }
 }
 
-/// A bar over something whose size is known.
+/// A bar over something whose size is known; 0 where it is not: without anything to fill, then.
 pub(crate) fn sized(size: u64, what: &str) -> ProgressBar {
-    let bar = bar(size, "{prefix} {bar:30} {percent:>3} % {msg}");
+    let template = if size == 0 { "{prefix} {spinner} {msg}" } else { "{prefix} {bar:30} {percent:>3} % {msg}" };
+    let bar = bar(size, template);
     bar.set_prefix(what.to_owned());
     bar
 }

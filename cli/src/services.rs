@@ -68,7 +68,7 @@ fn reach<C>(
     address: &str,
     client: impl FnOnce(Transport) -> C,
 ) -> Outcome<Reached<C>> {
-    let transport = Transport::connect(address).map_err(|error| error.context(flag))?;
+    let transport = Transport::connect(address).map_err(|error| Failure::usage(error.context(flag).message()))?;
     Ok(Reached { client: client(transport), service, flag, address: address.to_owned() })
 }
 
@@ -76,7 +76,19 @@ impl<C> Reached<C> {
     /// An answer of the service. Where none came at all, says which service it was, where it was looked for, and how to
     /// start one.
     pub(crate) fn told<T>(&self, answer: Result<T>) -> Outcome<T> {
-        answer.map_err(|error| if is_unreachable(&error) { self.unreachable(&error) } else { error.into() })
+        answer.map_err(|error| match &error {
+            error if is_no_grpc(error) => self.no_grpc(),
+            error if is_unreachable(error) => self.unreachable(error),
+            _ => error.into(),
+        })
+    }
+
+    fn no_grpc(&self) -> Failure {
+        let Self { service, flag, address, .. } = self;
+        Failure::Error(Error::unavailable(format!(
+            "what answers at {address} does not speak gRPC: {service} is at another port; {flag} wants that, not the admin \
+             port or a web server"
+        )))
     }
 
     fn unreachable(&self, error: &Error) -> Failure {
@@ -89,6 +101,14 @@ impl<C> Reached<C> {
         );
         Failure::Error(Error::unavailable(message))
     }
+}
+
+/// Whether the answer was one of HTTP alone, e.g. of an admin port.
+fn is_no_grpc(error: &Error) -> bool {
+    let text = deepest(error);
+    ["grpc-status header missing", "frame with invalid size", "invalid compression flag"]
+        .iter()
+        .any(|sign| text.contains(sign) || error.message().contains(sign))
 }
 
 /// Errors that the transport made have a cause, those that a service answered have none.
@@ -131,7 +151,7 @@ mod tests {
         );
         let wrong = services.materializer().unwrap_err();
         assert!(wrong.to_string().contains("--materializer: `nowhere`"), "{wrong}");
-        assert_eq!(wrong.exit(), Exit::Failed);
+        assert_eq!(wrong.exit(), Exit::Usage);
     }
 
     #[test]
@@ -139,5 +159,14 @@ mod tests {
         let registry = Reached { client: (), service: "serving", flag: "--serving", address: "a:1".to_owned() };
         let failure = registry.told::<()>(Err(Error::unavailable("the online store is empty"))).unwrap_err();
         assert_eq!(failure.to_string(), "error: the online store is empty");
+    }
+
+    #[test]
+    fn an_answer_without_grpc_is_called_that() {
+        let registry = Reached { client: (), service: "the registry", flag: "--registry", address: "a:1".to_owned() };
+        let error = Error::unimplemented("grpc-status header missing, mapped from HTTP status code 404");
+        let failure = registry.told::<()>(Err(error)).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Unavailable);
+        assert!(failure.to_string().contains("a:1 does not speak gRPC"), "{failure}");
     }
 }

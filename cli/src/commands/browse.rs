@@ -81,6 +81,8 @@ pub(crate) async fn list(context: &Context, arguments: ListArguments) -> Outcome
         Listed::Projects => return list_projects(context).await,
         Listed::Features => {
             let catalog = catalog(context).await?;
+            let is_empty = catalog.feature_views.is_empty() && catalog.on_demand_feature_views.is_empty();
+            none_there(context, is_empty, &format!("Project {} has no features.", catalog.project));
             context.console.report(&Features(&catalog))?;
             return Ok(Exit::Ok);
         }
@@ -91,6 +93,9 @@ pub(crate) async fn list(context: &Context, arguments: ListArguments) -> Outcome
         Listed::FeatureServices => ObjectKind::FeatureService,
     };
     let catalog = catalog(context).await?;
+    let is_empty = !catalog.objects().any(|object| object.id().kind == kind);
+    let what = kind.section().replace('_', " ").replace("on demand", "on-demand");
+    none_there(context, is_empty, &format!("Project {} has no {what}.", catalog.project));
     context.console.report(&Objects { catalog: &catalog, kind })?;
     Ok(Exit::Ok)
 }
@@ -98,6 +103,7 @@ pub(crate) async fn list(context: &Context, arguments: ListArguments) -> Outcome
 async fn list_projects(context: &Context) -> Outcome {
     let registry = context.services.registry()?;
     let projects = registry.told(registry.client.projects().await)?;
+    none_there(context, projects.is_empty(), "The registry has no projects: `larder apply` makes the first.");
     context.console.report(&Projects(projects))?;
     Ok(Exit::Ok)
 }
@@ -144,6 +150,13 @@ pub(crate) async fn lineage(context: &Context, arguments: LineageArguments) -> O
     let of = LineageNode { id, column: column.map(str::to_owned) };
     context.console.report(&LineageOf { of, graph })?;
     Ok(Exit::Ok)
+}
+
+/// Tells people that there is nothing to list: they would see nothing at all.
+fn none_there(context: &Context, is_empty: bool, message: &str) {
+    if is_empty && context.console.is_table() {
+        say(message);
+    }
 }
 
 /// The newest catalog of the project.

@@ -1,6 +1,7 @@
 //! `larder completions`
 
 use clap_complete::Shell;
+use serde_json::json;
 
 use super::Context;
 use crate::{exit::Exit, failure::Outcome, help};
@@ -16,6 +17,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut help::command(), "larder", &mut script);
-    context.console.text(&String::from_utf8_lossy(&script))?;
+    let script = String::from_utf8_lossy(&script);
+    context.console.text_or(&script, || json!({ "shell": arguments.shell.to_string(), "script": script }))?;
     Ok(Exit::Ok)
 }

@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use larder_definitions::markdown;
+use serde_json::json;
 
 use super::{Context, browse};
 use crate::{
@@ -21,15 +22,19 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
-    let catalogue = markdown::catalogue(&*browse::catalog(context).await?);
-    match arguments.out {
-        None => context.console.text(&catalogue)?,
-        Some(file) => {
-            let name = file.display();
-            fs::write(&file, catalogue)
-                .map_err(|error| Failure::io(format_args!("{name} cannot be written"), &error))?;
-            say(&format!("{name} is written."));
-        }
+    let catalog = browse::catalog(context).await?;
+    let catalogue = markdown::catalogue(&catalog);
+    let Some(file) = arguments.out else {
+        let document = || json!({ "project": catalog.project, "revision": catalog.revision, "markdown": catalogue });
+        context.console.text_or(&catalogue, document)?;
+        return Ok(Exit::Ok);
+    };
+    let name = file.display();
+    fs::write(&file, &catalogue).map_err(|error| Failure::io(format_args!("{name} cannot be written"), &error))?;
+    if context.console.is_table() {
+        say(&format!("{name} is written."));
     }
+    let document = || json!({ "project": catalog.project, "revision": catalog.revision, "file": file });
+    context.console.text_or("", document)?;
     Ok(Exit::Ok)
 }

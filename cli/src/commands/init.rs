@@ -8,9 +8,12 @@ use std::{
 };
 
 use arrow::array::{Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use larder_definitions::yaml::json_schema;
 use larder_types::{Clock, Error, Name, SystemClock, Timestamp};
 use parquet::arrow::ArrowWriter;
+use serde_json::json;
 
+use super::Context;
 use crate::{
     arguments::Globals,
     console::say,
@@ -48,13 +51,15 @@ const PURCHASES: [(&str, u32, Option<i64>, f64); 8] = [
 const SPINE: [(&str, u32, &str, u8); 5] =
     [("C1", 40, "0.1", 0), ("C1", 0, "0.2", 1), ("C2", 10, "0.1", 1), ("C3", 30, "0.0", 0), ("C9", 5, "0.3", 0)];
 
-pub(crate) fn run(globals: &Globals, arguments: &Arguments) -> Outcome {
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let folder = &arguments.folder;
-    let project = project(globals, folder)?;
+    let project = project(&context.globals, folder)?;
     let now = SystemClock.now();
     let named = |template: &str| template.replace("PROJECT", project.as_str()).into_bytes();
-    let files: [(&str, Vec<u8>); 5] = [
+    let files: [(&str, Vec<u8>); 6] = [
         ("larder.yaml", named(DEFINITIONS)),
+        // What the first lines of larder.yaml tell editors to look at.
+        ("larder.schema.json", format!("{:#}\n", json_schema()).into_bytes()),
         ("README.md", named(README)),
         (".gitignore", IGNORED.into()),
         ("data/purchases.parquet", purchases(now)?),
@@ -64,10 +69,12 @@ pub(crate) fn run(globals: &Globals, arguments: &Arguments) -> Outcome {
     for (name, content) in &files {
         write_new(&folder.join(name), content)?;
     }
-    say(&format!(
-        "Project {project} is in {}. README.md has the next commands; the first is `larder up`.",
-        folder.display()
-    ));
+    if context.console.is_table() {
+        let place = if folder == Path::new(".") { "this folder".to_owned() } else { folder.display().to_string() };
+        say(&format!("Project {project} is in {place}: README.md has the next commands; the first is `larder up`."));
+    }
+    let names = files.map(|(name, _)| name);
+    context.console.text_or("", || json!({ "project": project, "folder": folder, "files": names }))?;
     Ok(Exit::Ok)
 }
 

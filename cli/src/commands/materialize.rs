@@ -1,7 +1,7 @@
 //! `larder materialize`: history to the online store.
 
 use clap::ArgGroup;
-use futures::future::try_join_all;
+use futures::future::join_all;
 use larder_definitions::run::Run;
 use larder_types::{Name, Timestamp};
 
@@ -63,17 +63,17 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
 }
 
 async fn start(context: &Context, project: &Name, arguments: &Arguments) -> Outcome<Vec<Run>> {
-    let revision = context.services.newest_revision(project).await?;
-    let materializer = context.services.materializer()?;
     let range = match (arguments.from, arguments.to) {
         (Some(from), Some(to)) if from < to => Some((from, to)),
         (Some(from), Some(to)) => {
-            return Err(Failure::wrong(format!(
+            return Err(Failure::usage(format!(
                 "--from {from} must lie before --to {to}, which is not part of the range"
             )));
         }
         (Some(_), None) | (None, _) => None,
     };
+    let revision = context.services.newest_revision(project).await?;
+    let materializer = context.services.materializer()?;
     let views = &arguments.views;
     let client = &materializer.client;
     materializer.told(if arguments.incremental {
@@ -83,7 +83,7 @@ async fn start(context: &Context, project: &Name, arguments: &Arguments) -> Outc
     })
 }
 
-/// All of them at the same time, each with its bar.
+/// All of them at the same time, each with its bar. Where some can no longer be followed, that is told of each.
 async fn follow(context: &Context, project: &Name, started: Vec<Run>) -> Outcome<Vec<Run>> {
     let bars = Bars::default();
     let followed = started.into_iter().map(|run| {
@@ -94,5 +94,14 @@ async fn follow(context: &Context, project: &Name, started: Vec<Run>) -> Outcome
             ended
         }
     });
-    try_join_all(followed).await
+    let (mut ended, mut lost) = (Vec::new(), Vec::new());
+    for outcome in join_all(followed).await {
+        match outcome {
+            Ok(run) => ended.push(run),
+            Err(failure) => lost.push(failure),
+        }
+    }
+    let Some(last) = lost.pop() else { return Ok(ended) };
+    lost.iter().for_each(|failure| say(&failure.to_string()));
+    Err(last)
 }

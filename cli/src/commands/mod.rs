@@ -51,10 +51,7 @@ pub(crate) fn run(cli: Cli) -> Exit {
     match dispatch(&Context::new(globals), command) {
         Ok(exit) => exit,
         Err(failure) => {
-            let text = failure.to_string();
-            if !text.is_empty() {
-                say(&text);
-            }
+            say(&failure.to_string());
             failure.exit()
         }
     }
@@ -62,7 +59,7 @@ pub(crate) fn run(cli: Cli) -> Exit {
 
 fn dispatch(context: &Context, command: Command) -> Outcome {
     match command {
-        Command::Init(arguments) => init::run(&context.globals, &arguments),
+        Command::Init(arguments) => init::run(context, &arguments),
         Command::Validate(arguments) => validate::run(context, &arguments),
         Command::Completions(arguments) => completions::run(context, &arguments),
         Command::Up(arguments) => within_runtime(up::run(context, arguments)),

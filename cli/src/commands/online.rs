@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use arrow::array::ArrayRef;
 use larder_client::OnlineRequest;
-use larder_definitions::{selection::Selection, unknown_name};
-use larder_types::{Name, ValueType, near_names};
+use larder_definitions::selection::Selection;
+use larder_types::{Error, Name, ValueType, near_names};
 
 use super::{Context, browse, selection::Features};
 use crate::{
@@ -77,11 +77,12 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
 fn words(words: &[String]) -> Outcome<(Option<Name>, Vec<Pair>)> {
     let (service, pairs) = match words.split_first() {
         Some((first, rest)) if !first.contains('=') => {
-            (Some(first.parse::<Name>().map_err(larder_types::Error::from)?), rest)
+            (Some(first.parse::<Name>().map_err(|error| Failure::usage(error.to_string()))?), rest)
         }
         Some(_) | None => (None, words),
     };
-    let pairs = pairs.iter().map(|word| word.parse().map_err(Failure::wrong)).collect::<Outcome<_>>()?;
+    let pairs =
+        pairs.iter().map(|word| word.parse().map_err(|error: String| Failure::usage(error))).collect::<Outcome<_>>()?;
     Ok((service, pairs))
 }
 
@@ -109,12 +110,10 @@ impl Wanted {
         let found = self.columns().find(|(known, _)| known == name);
         let known: Vec<&str> = self.columns().map(|(known, _)| known.as_str()).collect();
         let unknown = || {
-            let error = unknown_name("what these features need", "column", name, &known);
-            Failure::Error(if near_names(name, known.iter().copied()).is_empty() {
-                error.context(format!("needed are {}", known.join(", ")))
-            } else {
-                error
-            })
+            let near = near_names(name, known.iter().copied());
+            let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) };
+            let needed = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
+            Failure::Error(Error::not_found(format!("`{name}` is none of what these features need: {needed}{hint}")))
         };
         found.map(|(_, value_type)| *value_type).ok_or_else(unknown)
     }

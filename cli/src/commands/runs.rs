@@ -1,13 +1,16 @@
 //! `larder runs`: list, show, watch, cancel.
 
+use std::time::Duration;
+
 use clap::ValueEnum;
 use futures::TryStreamExt;
 use larder_client::{MaterializerClient, RunFilter};
 use larder_definitions::run::{Run, RunState};
-use larder_types::Name;
+use larder_types::{Error, Name};
 
 use super::Context;
 use crate::{
+    console::say,
     exit::Exit,
     failure::{Failure, Outcome},
     progress::RunBar,
@@ -17,6 +20,7 @@ use crate::{
 
 /// Look after runs: materializations and training sets
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  larder runs list --state running")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -85,7 +89,11 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
         Command::List { view, state, limit } => {
             let states = state.into_iter().map(RunState::from).collect();
             let filter = RunFilter { view, states, page_size: limit, page_token: String::new() };
-            context.console.report(&Runs(list(&materializer, &project, filter).await?))?;
+            let found = list(&materializer, &project, filter).await?;
+            if found.is_empty() && context.console.is_table() {
+                say("There are no such runs.");
+            }
+            context.console.report(&Runs(found))?;
             Ok(Exit::Ok)
         }
         Command::Show { run } => {
@@ -126,8 +134,11 @@ async fn list(materializer: &Reached<MaterializerClient>, project: &Name, mut fi
     Ok(found)
 }
 
-/// How often a lost stream is opened anew before it counts as an error.
+/// How often a lost stream is opened anew, with nothing heard in between, before it counts as an error.
 const MAX_REOPENED: u32 = 3;
+
+/// How long it waits before a lost stream is opened anew.
+const REOPENED_AFTER: Duration = Duration::from_millis(300);
 
 /// Follows a run until it has ended. A stream that is lost meanwhile is opened anew.
 pub(crate) async fn watch(context: &Context, project: &Name, run: Run, bar: &RunBar) -> Outcome<Run> {
@@ -136,27 +147,38 @@ pub(crate) async fn watch(context: &Context, project: &Name, run: Run, bar: &Run
     let mut lost = 0;
     bar.show(&now);
     while !now.state.is_final() {
+        let mut has_news = false;
         let followed = async {
             let mut changes = materializer.client.watch_run(project, &now.id).await?;
             while let Some(run) = changes.try_next().await? {
                 bar.show(&run);
+                has_news |= run != now;
                 now = run;
             }
             Ok(())
         };
         let followed = followed.await;
-        if !now.state.is_final() {
-            lost += 1;
-            if lost > MAX_REOPENED {
-                materializer.told(followed)?;
-                return Err(Failure::wrong(format!(
-                    "run {} can no longer be followed: see `larder runs show {0}`",
-                    now.id
-                )));
-            }
+        if now.state.is_final() {
+            break;
         }
+        lost = if has_news { 0 } else { lost + 1 };
+        if lost > MAX_REOPENED {
+            return Err(no_longer_followed(&now, materializer.told(followed).err()));
+        }
+        tokio::time::sleep(REOPENED_AFTER).await;
     }
     Ok(now)
+}
+
+/// The run does not depend on who looks on.
+fn no_longer_followed(run: &Run, why: Option<Failure>) -> Failure {
+    let why = why.map(|why| format!(": {}", why.to_string().trim_start_matches("error: "))).unwrap_or_default();
+    Failure::Error(Error::unavailable(format!(
+        "run {} ({}) can no longer be followed{why}\n  It was not stopped by that: it goes on, or is taken up again once the \
+         service is back. `larder runs watch {0}` follows it",
+        run.id,
+        subject(run)
+    )))
 }
 
 /// What a command that waited for a run exits with.

@@ -21,13 +21,13 @@ impl Features {
     pub(crate) fn selection(&self, service: Option<Name>) -> Outcome<FeatureSelection> {
         match (service, self.features.as_slice()) {
             (Some(service), []) => Ok(FeatureSelection::Service(service)),
-            (None, []) => Err(Failure::wrong(
+            (None, []) => Err(Failure::usage(
                 "which features? name a feature service, or say --features view.feature,… \
                  (`larder list feature-services` shows the services)",
             )),
             (None, references) => Ok(FeatureSelection::References(references.to_vec())),
             (Some(service), _) => {
-                Err(Failure::wrong(format!("ask for the service {service} or for --features, not for both")))
+                Err(Failure::usage(format!("ask for the service {service} or for --features, not for both")))
             }
         }
     }

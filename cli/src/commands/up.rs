@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::Context;
 use crate::{
     console::Report,
+    environment,
     exit::Exit,
     failure::{Failure, Outcome},
     render::Paint,
@@ -40,13 +41,12 @@ pub(crate) struct Arguments {
     print_config: bool,
 }
 
-/// The settings of commands that call services: not of `up`, and in its environment where both are run in one shell.
-const OF_CLIENTS: &str = "LARDER__CLIENT__";
-
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
     let loaded = load(&arguments)?;
     if arguments.print_config {
-        context.console.text(&loaded.print()?)?;
+        let settings = serde_json::to_value(&loaded.config)
+            .map_err(|error| Error::internal("the settings cannot be written").with_source(error))?;
+        context.console.text_or(&loaded.print()?, || json!({ "settings": settings }))?;
         return Ok(Exit::Ok);
     }
     let config = loaded.config;
@@ -62,7 +62,8 @@ fn load(arguments: &Arguments) -> Outcome<Loaded<Config>> {
     if let Some(file) = &arguments.config {
         layers = layers.file(file);
     }
-    let is_ours = |(name, _): &(String, String)| !name.starts_with(OF_CLIENTS);
+    // Those are of the commands that call services, and in this environment where both are run in one shell.
+    let is_ours = |(name, _): &(String, String)| !name.starts_with(environment::PREFIX);
     layers = layers.environment(std::env::vars_os().filter_map(text_of).filter(is_ours));
     for (key, value) in &arguments.set {
         layers = layers.flag("--set", key, value);

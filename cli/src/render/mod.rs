@@ -11,6 +11,42 @@ pub(crate) mod table;
 pub(crate) mod trained;
 pub(crate) mod values;
 
+/// Text in which nothing steers a terminal: control characters of names, descriptions and values are shown escaped. Lines
+/// stay lines, and colours stay where they are put in.
+pub(crate) fn harmless(text: &str, paint: Paint) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let colour = if paint == Paint::Coloured { colour(rest) } else { 0 };
+        if colour > 0 {
+            shown.push_str(&rest[..colour]);
+            rest = &rest[colour..];
+            continue;
+        }
+        if steers(c) && c != '\n' {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+        rest = &rest[c.len_utf8()..];
+    }
+    shown
+}
+
+/// The length of the sequence that sets a colour at the start of `text`; 0 where there is none.
+fn colour(text: &str) -> usize {
+    let Some(codes) = text.strip_prefix("\u{1b}[") else { return 0 };
+    match codes.find(|c: char| !c.is_ascii_digit() && c != ';') {
+        Some(end) if codes[end..].starts_with('m') => "\u{1b}[".len() + end + 1,
+        Some(_) | None => 0,
+    }
+}
+
+/// Control characters, and those that turn the direction of what follows.
+fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Whether text is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Paint {
@@ -51,6 +87,27 @@ impl Paint {
         match self {
             Self::Plain => text.to_owned(),
             Self::Coloured => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_shown_escaped() {
+        let red = Paint::Coloured.ink(Ink::Red, "a");
+        for (text, plain, coloured) in [
+            ("a\nb é", "a\nb é", "a\nb é"),
+            ("\u{1b}]0;title\u{7}\r", "\\u{1b}]0;title\\u{7}\\r", "\\u{1b}]0;title\\u{7}\\r"),
+            ("\u{1b}[2J\u{9b}1A", "\\u{1b}[2J\\u{9b}1A", "\\u{1b}[2J\\u{9b}1A"),
+            ("\u{202e}b", "\\u{202e}b", "\\u{202e}b"),
+            (red.as_str(), "\\u{1b}[31ma\\u{1b}[0m", red.as_str()),
+            ("\u{1b}[31", "\\u{1b}[31", "\\u{1b}[31"),
+        ] {
+            assert_eq!(harmless(text, Paint::Plain), plain, "{text:?}");
+            assert_eq!(harmless(text, Paint::Coloured), coloured, "{text:?}");
         }
     }
 }

@@ -169,7 +169,15 @@ fn object_json(catalog: &Catalog, object: &Object) -> Value {
     let id = object.id();
     let definition = serde_json::to_value(object).unwrap_or_default();
     let Value::Object(tagged) = definition else { return Value::Null };
-    let definition = tagged.into_values().next().unwrap_or_default();
+    let mut definition = tagged.into_values().next().unwrap_or_default();
+    // Spans of time as the language writes them.
+    if let (Object::FeatureView(view), Value::Object(fields)) = (object, &mut definition) {
+        for (field, span) in [("ttl", view.ttl), ("allowed_lateness", view.allowed_lateness)] {
+            if let Some(value) = fields.get_mut(field) {
+                *value = span.map(format_duration).into();
+            }
+        }
+    }
     let origin = catalog.origins.get(&id);
     json!({ "kind": id.kind, "name": id.name, "origin": origin, "definition": definition })
 }

@@ -110,7 +110,11 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
     let spine = plan.and_then(|plan| plan.spine.as_ref());
     vec![
         ("what", what(run)),
-        ("state", run.state.as_str().to_owned() + if run.cancel_requested { " (to be cancelled)" } else { "" }),
+        (
+            "state",
+            run.state.as_str().to_owned()
+                + if run.cancel_requested && !run.state.is_final() { " (to be cancelled)" } else { "" },
+        ),
         ("error", run.error.clone().unwrap_or_default()),
         ("asked for by", run.principal.clone()),
         ("asked for at", run.created_at.to_string()),

@@ -2,7 +2,7 @@
 
 use comfy_table::{Attribute, Cell as TableCell, CellAlignment, Color, ContentArrangement, presets};
 
-use super::{Ink, Paint};
+use super::{Ink, Paint, harmless};
 
 /// A cell and its ink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(crate) fn table(paint: Paint, headings: &[&str], rows: Vec<Vec<Cell>>) -> St
     };
     let right: Vec<bool> = rows.first().into_iter().flatten().map(|cell| cell.right).collect();
     let heading = |(position, heading): (usize, &&str)| {
-        let cell = TableCell::new(heading).add_attribute(Attribute::Bold);
+        let cell = TableCell::new(harmless(heading, Paint::Plain)).add_attribute(Attribute::Bold);
         let is_right = right.get(position).copied().unwrap_or(false);
         if is_right { cell.set_alignment(CellAlignment::Right) } else { cell }
     };
@@ -59,7 +59,8 @@ pub(crate) fn table(paint: Paint, headings: &[&str], rows: Vec<Vec<Cell>>) -> St
 
 fn cell(cell: Cell) -> TableCell {
     let Cell { text, ink, right } = cell;
-    let shown = TableCell::new(text);
+    // No colours in it but its own.
+    let shown = TableCell::new(harmless(&text, Paint::Plain));
     let shown = match ink {
         Ink::Normal => shown,
         Ink::Green => shown.fg(Color::Green),

@@ -35,6 +35,19 @@ pub(crate) fn larder_in(folder: &Path, arguments: &[&str]) -> Ran {
     run(folder, arguments, &nowhere)
 }
 
+/// In that folder, with nobody to read its standard output: the exit code.
+pub(crate) fn larder_unread(folder: &Path, arguments: &[&str]) -> i32 {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let status = command(folder, arguments).stdout(writer).stderr(Stdio::null()).status().expect("the command starts");
+    status.code().expect("it was not killed")
+}
+
+/// In that folder, with one more variable.
+pub(crate) fn larder_with(folder: &Path, variable: (&str, &str), arguments: &[&str]) -> Ran {
+    done(command(folder, arguments).env(variable.0, variable.1))
+}
+
 /// The services, as variables name them.
 const SERVICES: [&str; 4] = ["REGISTRY", "SERVING", "PUSH_INGEST", "MATERIALIZER"];
 
@@ -47,6 +60,10 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
 fn run(folder: &Path, arguments: &[&str], addresses: &[(&str, String)]) -> Ran {
     let mut command = command(folder, arguments);
     command.envs(addresses.iter().map(|(service, address)| (format!("LARDER__CLIENT__{service}"), address)));
+    done(&mut command)
+}
+
+fn done(command: &mut Command) -> Ran {
     let done = command.output().expect("the command starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is text");
     Ran { code: done.status.code().expect("it was not killed"), out: text(done.stdout), err: text(done.stderr) }

@@ -73,6 +73,11 @@ fn what_is_declared_can_be_found_compared_and_taken_back() {
     "#]]
     .assert_eq(&up.good(&["lineage", "purchases.spent_30d"]));
     assert!(up.good(&["docs"]).starts_with("# Features of shop\n"));
+    let json = |arguments: &[&str]| up.larder(&[arguments, &["--output", "json"]].concat()).json();
+    assert!(json(&["docs"])["markdown"].as_str().unwrap().starts_with("# Features of shop\n"));
+    assert_eq!(json(&["docs", "--out", "FEATURES.md"])["file"], "FEATURES.md");
+    assert!(up.folder().join("FEATURES.md").exists());
+    assert_eq!(json(&["describe", "purchases"])["objects"][0]["definition"]["ttl"], "365d");
 
     let file = up.folder().join("larder.yaml");
     let definitions = fs::read_to_string(&file).unwrap();

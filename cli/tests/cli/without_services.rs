@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use crate::running::{Ran, larder, larder_in, repository};
+use crate::running::{Ran, larder, larder_in, larder_unread, larder_with, repository};
 
 #[test]
 fn help_groups_the_commands_and_names_the_exit_codes() {
@@ -50,13 +50,13 @@ fn what_init_makes_is_valid_and_never_overwrites() {
         Project my_shop: 1 entity, 2 sources, 2 feature views, 1 on-demand feature view, 1 feature service; all is well
     "#]]
     .assert_eq(&valid.out);
-    for file in ["README.md", ".gitignore", "data/purchases.parquet", "data/spine.csv"] {
+    for file in ["README.md", "larder.schema.json", ".gitignore", "data/purchases.parquet", "data/spine.csv"] {
         assert!(shop.join(file).exists(), "{file}");
     }
     std::fs::write(shop.join("larder.yaml"), "mine").unwrap();
     let again = larder_in(folder.path(), &["init", "my-shop"]);
     assert_eq!(again.code, 1);
-    assert!(again.err.starts_with("error: my-shop has larder.yaml, README.md"), "{}", again.err);
+    assert!(again.err.starts_with("error: my-shop has larder.yaml, larder.schema.json, README.md"), "{}", again.err);
     assert_eq!(std::fs::read_to_string(shop.join("larder.yaml")).unwrap(), "mine");
 }
 
@@ -152,7 +152,7 @@ fn a_service_that_is_not_there_is_named_with_its_address() {
     assert_eq!(ran.code, 3);
     assert!(ran.err.starts_with("error: the materializer does not answer"), "{}", ran.err);
     let ran = larder_in(folder.path(), &["plan", "--registry", "nowhere"]);
-    assert_eq!(ran.code, 1);
+    assert_eq!(ran.code, 2);
     assert!(ran.err.contains("--registry: `nowhere` is not the address of a service"), "{}", ran.err);
 }
 
@@ -171,8 +171,58 @@ fn without_a_project_the_command_says_how_to_name_one() {
 fn files_that_cannot_be_read_or_written_are_told_by_name() {
     let folder = repository("project: shop\n");
     let Ran { code, err, .. } = larder_in(folder.path(), &["train", "--spine", "s.csv", "--out", "t.parquet"]);
-    assert_eq!(code, 1);
+    assert_eq!(code, 2);
     assert!(err.contains("which features?"), "{err}");
+}
+
+#[test]
+fn a_command_line_that_cannot_be_meant_exits_with_2() {
+    let folder = repository("project: shop\n");
+    for (arguments, message) in [
+        (&["online", "customer_id=C1"][..], "which features?"),
+        (&["online", "scoring", "customer_id"], "`customer_id` is not name=value"),
+        (&["online", "scoring", "--features", "a.b"], "not for both"),
+        (&["list", "features", "--registry", "banana"], "`banana` is not the address"),
+        (&["materialize", "--from", "2026-02-01", "--to", "2026-01-01"], "must lie before"),
+    ] {
+        let ran = larder_in(folder.path(), arguments);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(message), "{message}: {}", ran.err);
+    }
+}
+
+#[test]
+fn variables_are_known_and_are_not_in_the_usage() {
+    let folder = repository("project: shop\n");
+    let ran = larder_with(folder.path(), ("LARDER__CLIENT__REGISTRI", "127.0.0.1:1"), &["list", "features"]);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert!(ran.err.contains("did you mean LARDER__CLIENT__REGISTRY?"), "{}", ran.err);
+    let ran = larder_in(folder.path(), &["describe"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("Usage: larder describe [OPTIONS] <NAME>\n"), "{}", ran.err);
+}
+
+/// A closed pipe ends the output, not the verdict.
+#[test]
+fn nobody_who_reads_changes_no_exit_code() {
+    let bad = repository("project: shop\nentities: [{ name: customer, join_keys: [] }]\n");
+    for arguments in [&["validate"][..], &["validate", "--output", "json"]] {
+        assert_eq!(larder_unread(bad.path(), arguments), 5, "{arguments:?}");
+    }
+    let good = repository("project: shop\nentities: [{ name: c, join_keys: [{ name: c, type: int64 }] }]\n");
+    assert_eq!(larder_unread(good.path(), &["validate"]), 0);
+}
+
+#[test]
+fn for_programs_there_is_one_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = larder_in(folder.path(), &["init", "--project", "shop", "--output", "json"]);
+    assert_eq!((made.code, made.err.as_str()), (0, ""));
+    assert_eq!((&made.json()["project"], &made.json()["files"][1]), (&"shop".into(), &"larder.schema.json".into()));
+    let settings = larder(&["up", "--print-config", "--output", "json", "--set", "data=there"]);
+    assert_eq!(settings.json()["settings"]["data"], "there");
+    let script = larder(&["completions", "bash", "--output", "json"]);
+    assert!(script.json()["script"].as_str().unwrap().contains("materialize"));
 }
 
 #[test]
