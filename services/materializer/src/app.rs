@@ -1,7 +1,13 @@
 //! The materializer: creates runs for who asks, works on them, keeps schedules and the push log.
 
-use std::{collections::HashMap, fmt::Display, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Display,
+    sync::Arc,
+    time::Duration,
+};
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use larder_client::{Projects, RunFilter, RunsClient};
 use larder_definitions::{
     Catalog, ResolvedSource, ResolvedView,
@@ -48,6 +54,8 @@ pub struct Materializer {
     pub clock: Arc<dyn Clock>,
     /// Told when there is a new run.
     pub work_there: Notify,
+    /// How many materializations are worked on at once.
+    pub concurrent_runs: usize,
     /// Ticks that came during a run of their view, by project and view.
     pub skipped_ticks: IntCounterVec,
 }
@@ -91,39 +99,57 @@ impl Materializer {
         Ok(self.runs.create(project, &id, &request).await?.0)
     }
 
-    /// Works on runs that nobody works on, until `stop`.
+    /// Works on runs that nobody works on, several at once but one of each view, until `stop`.
     pub async fn run(&self, stop: &CancellationToken) -> Result<()> {
+        let mut working = FuturesUnordered::new();
+        let mut busy = HashSet::new();
         while !stop.is_cancelled() {
-            for project in self.projects.follow_all().await? {
-                let done = self.work_on(&project, stop).await;
-                told(done, "runs", &project);
+            for (project, run) in self.open_runs().await? {
+                let RunRequest::Materialize(request) = &run.request else { continue };
+                let view = (project, request.view.clone());
+                if working.len() < self.concurrent_runs && busy.insert(view.clone()) {
+                    working.push(self.work_on(view, run.id, stop));
+                }
             }
             tokio::select! {
+                Some(view) = working.next() => drop(busy.remove(&view)),
                 () = self.work_there.notified() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = stop.cancelled() => {}
             }
         }
+        while working.next().await.is_some() {}
         Ok(())
     }
 
-    async fn work_on(&self, project: &Name, stop: &CancellationToken) -> Result<()> {
-        for run in self.open_runs(project).await? {
-            if stop.is_cancelled() {
-                break;
-            }
-            told(self.worker.work(project, &run.id, stop).await, "a run", project);
+    /// Works on a run of the view if it can be had; answers the view, which then is free for another.
+    async fn work_on(&self, view: (Name, Name), run_id: String, stop: &CancellationToken) -> (Name, Name) {
+        match self.worker.work(&view.0, &run_id, stop).await {
+            Ok(true) => return view,
+            Ok(false) => {}
+            Err(error) => told(Err(error), run_id, &view.0),
         }
-        Ok(())
+        // Somebody else has it, or the registry is away.
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = stop.cancelled() => {}
+        }
+        view
     }
 
     /// Materializations that have not ended, oldest first. Whether somebody works on one, the registry says when it is asked
     /// for the lease.
-    async fn open_runs(&self, project: &Name) -> Result<Vec<Run>> {
-        let states = vec![RunState::Pending, RunState::Running];
-        let mut open = self.runs.list(project, &RunFilter { states, ..RunFilter::default() }).await?.runs;
-        open.retain(|run| matches!(run.request, RunRequest::Materialize(_)));
-        open.sort_by_key(|run| run.created_at);
+    async fn open_runs(&self) -> Result<Vec<(Name, Run)>> {
+        let mut open = Vec::new();
+        for project in self.projects.follow_all().await? {
+            let states = vec![RunState::Pending, RunState::Running];
+            match self.runs.list(&project, &RunFilter { states, ..RunFilter::default() }).await {
+                Ok(page) => open.extend(page.runs.into_iter().map(|run| (project.clone(), run))),
+                Err(error) => told(Err(error), "the list of runs", &project),
+            }
+        }
+        open.retain(|(_, run)| matches!(run.request, RunRequest::Materialize(_)));
+        open.sort_by(|(_, a), (_, b)| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         Ok(open)
     }
 

@@ -14,7 +14,9 @@ pub struct Config {
     pub server: ServerConfig,
     /// The folders and URLs under which sources, spines and training sets may lie.
     pub roots: Vec<String>,
-    /// How many bytes of rows a materialization holds in memory; the rest goes to disk.
+    /// How many materializations are worked on at once, one of each view.
+    pub concurrent_runs: usize,
+    /// How many bytes of rows all materializations together hold in memory; the rest goes to disk.
     pub materialization_memory: ByteSize,
     /// How many bytes of files are read at least before their rows are written: what a materialization that was killed does
     /// again at most. More save writes, since each key is written once for all files that are read together.
@@ -34,6 +36,7 @@ impl Config {
     pub fn check(&self, problems: &mut Problems) {
         problems.section("server", |problems| self.server.check(problems));
         problems.require(!self.roots.is_empty(), "roots", "name at least one folder or URL");
+        problems.require(self.concurrent_runs > 0, "concurrent_runs", "must be above zero");
         problems.require(self.training_memory.bytes() > 0, "training_memory", "must be above zero");
         problems.require(self.materialization_memory.bytes() > 0, "materialization_memory", "must be above zero");
     }
@@ -44,6 +47,7 @@ impl Default for Config {
         Self {
             server: ServerConfig::on_port(6572),
             roots: vec![".".to_owned()],
+            concurrent_runs: 2,
             materialization_memory: ByteSize::mebibytes(256),
             batch_size: ByteSize::mebibytes(128),
             training_memory: ByteSize::mebibytes(1024),

@@ -96,7 +96,7 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
                 history: deps.history.clone(),
                 store: deps.store,
                 clock: Arc::clone(&deps.clock),
-                memory: config.materialization_memory.bytes(),
+                memory: config.materialization_memory.bytes() / config.concurrent_runs.max(1),
                 spill_folder,
             },
             clock: Arc::clone(&deps.clock),
@@ -119,6 +119,7 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
         compactor: deps.compactor,
         clock: deps.clock,
         work_there: Notify::new(),
+        concurrent_runs: config.concurrent_runs,
         skipped_ticks: skipped_ticks(&deps.surroundings)?,
     });
     start_tasks(&deps.tasks, &materializer);

@@ -68,15 +68,19 @@ enum Stopped {
 }
 
 impl Worker {
-    /// Works on a materialization until it has ended, or somebody else has it. `stop`: the process stops.
-    pub async fn work(&self, project: &Name, run_id: &str, stop: &CancellationToken) -> Result<()> {
+    /// Works on a materialization until it has ended or is left to be resumed; false: somebody else has it. `stop`: the
+    /// process stops.
+    pub async fn work(&self, project: &Name, run_id: &str, stop: &CancellationToken) -> Result<bool> {
         let grant = match self.runs.within(ANSWER_WITHIN).acquire_lease(project, run_id, &self.holder).await {
             Ok(grant) => grant,
-            Err(error) if matches!(error.code(), ErrorCode::Conflict | ErrorCode::FailedPrecondition) => return Ok(()),
+            Err(error) if matches!(error.code(), ErrorCode::Conflict | ErrorCode::FailedPrecondition) => {
+                return Ok(false);
+            }
             Err(error) => return Err(error),
         };
         let span = run_span(project, &grant.run);
-        self.lead(project, grant, stop).instrument(span).await
+        self.lead(project, grant, stop).instrument(span).await?;
+        Ok(true)
     }
 
     /// Works on a run that is ours, to its end.

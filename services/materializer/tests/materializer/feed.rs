@@ -48,6 +48,10 @@ feature_views:
     push_source: events
     SCHEDULE
     features: [{ name: letter, type: string }]
+  - name: other
+    entities: [customer]
+    source: files
+    features: [{ name: letter, type: string }]
 feature_services:
   - { name: all, features: [{ view: profile }] }
 ";
@@ -200,13 +204,18 @@ impl Feed {
 
     /// The same, and the way to it.
     pub(crate) fn service(&self) -> (MaterializerClient, Shutdown) {
+        self.service_on(self.store.clone())
+    }
+
+    /// The same, writing to another store.
+    pub(crate) fn service_on(&self, store: Arc<dyn OnlineStore>) -> (MaterializerClient, Shutdown) {
         let shutdown = Shutdown::new();
         let surroundings =
             Surroundings { metrics: Metrics::new().unwrap(), readiness: Readiness::new(), shutdown: shutdown.clone() };
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let log = Arc::new(LocalFileSystem::new_with_prefix(self.folder.path()).unwrap());
         let deps = larder_materializer::Deps {
-            store: self.store.clone(),
+            store,
             history: self.history.clone(),
             compactor: Compactor::new(log, Path::from("log"), CompactorOptions::default(), Arc::clone(&clock)),
             registry: self.to_registry.clone(),
@@ -221,7 +230,12 @@ impl Feed {
 
     /// A run of the view, created and not yet worked on.
     pub(crate) async fn create(&self, scope: Scope) -> Run {
-        let view = Name::new("profile").unwrap();
+        self.create_of("profile", scope).await
+    }
+
+    /// The same of another view.
+    pub(crate) async fn create_of(&self, view: &str, scope: Scope) -> Run {
+        let view = Name::new(view).unwrap();
         let request = RunRequest::Materialize(MaterializeRequest { view, scope, tick: None });
         self.runs.create(&self.project, "", &request).await.unwrap().0
     }
@@ -261,11 +275,16 @@ impl Feed {
 
     /// The run of that id when it has ended; it may not even be there yet.
     pub(crate) async fn ended(&self, id: &str) -> Run {
+        self.eventually(id, |run| run.state.is_final()).await
+    }
+
+    /// The run of that id when it is as wanted.
+    pub(crate) async fn eventually(&self, id: &str, is_wanted: impl Fn(&Run) -> bool) -> Run {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             match self.runs.get(&self.project, id).await {
-                Ok(run) if run.state.is_final() => return run,
-                Ok(run) if deadline < tokio::time::Instant::now() => panic!("{run:?} has not ended"),
+                Ok(run) if is_wanted(&run) => return run,
+                Ok(run) if deadline < tokio::time::Instant::now() => panic!("{run:?} stays so"),
                 Err(error) if deadline < tokio::time::Instant::now() => panic!("{error}"),
                 Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }

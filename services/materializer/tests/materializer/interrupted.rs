@@ -1,4 +1,5 @@
-//! A store that does not answer one of its writes: its process is stopped then, before or after it, or it is away.
+//! Stores that do not answer one of their writes: their process is stopped then, before or after it, or they are away, or
+//! slow.
 
 use std::sync::{
     Arc,
@@ -39,6 +40,43 @@ impl OnlineStore for Interrupted {
             None => return Err(Error::unavailable("the store is away")),
         }
         std::future::pending().await
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<SweepReport> {
+        self.store.sweep(now).await
+    }
+
+    async fn purge(&self, scope: &KeyScope, row_set: RowSetNumber) -> Result<u64> {
+        self.store.purge(scope, row_set).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.store.capabilities()
+    }
+
+    async fn check_health(&self) -> Result<()> {
+        self.store.check_health().await
+    }
+}
+
+/// Answers its first write when it is told to, and all others at once.
+pub(crate) struct Slow {
+    pub(crate) store: Arc<dyn OnlineStore>,
+    pub(crate) writes: AtomicU32,
+    pub(crate) go_on: CancellationToken,
+}
+
+#[async_trait]
+impl OnlineStore for Slow {
+    async fn read_within(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber], max_bytes: usize) -> Result<Rows> {
+        self.store.read_within(keys, row_sets, max_bytes).await
+    }
+
+    async fn write(&self, writes: Vec<KeyWrite>, mode: WriteMode, now: Timestamp) -> Result<Vec<RowOutcome>> {
+        if self.writes.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.go_on.cancelled().await;
+        }
+        self.store.write(writes, mode, now).await
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<SweepReport> {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     feed::{Feed, Row},
-    interrupted::Interrupted,
+    interrupted::{Interrupted, Slow},
 };
 
 const FILES: i64 = 6;
@@ -73,6 +73,26 @@ async fn a_store_that_is_away_for_a_while_does_not_fail_the_run() {
     feed.clock.advance(LEASE_TERM);
     let run = feed.work(&run, feed.store.clone(), &CancellationToken::new()).await;
     assert_eq!((run.state, run.progress.read), (RunState::Succeeded, 60));
+}
+
+#[tokio::test]
+async fn a_long_run_of_a_view_keeps_no_other_view_waiting() {
+    let feed = months().await;
+    let long = feed.create(Scope::Full).await;
+    let next = feed.create(Scope::Full).await;
+    let go_on = CancellationToken::new();
+    let slow = Slow { store: feed.store.clone(), writes: 0.into(), go_on: go_on.clone() };
+    let (_, shutdown) = feed.service_on(Arc::new(slow));
+    feed.eventually(&long.id, |run| run.progress.read == 60).await;
+    let other = feed.create_of("other", Scope::Full).await;
+    assert_eq!(feed.ended(&other.id).await.state, RunState::Succeeded);
+    let (long, next) = (feed.run(&long.id).await, feed.run(&next.id).await);
+    assert_eq!((long.state, next.state), (RunState::Running, RunState::Pending), "one of each view");
+    go_on.cancel();
+    for run in [long, next] {
+        assert_eq!(feed.ended(&run.id).await.state, RunState::Succeeded);
+    }
+    shutdown.begin("the test is over");
 }
 
 #[tokio::test]
