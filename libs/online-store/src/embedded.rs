@@ -28,7 +28,7 @@ use tracing::Instrument;
 
 use crate::{Capabilities, KeyWrite, OnlineStore, RowOutcome, Rows, RowsBuilder, SweepReport, WriteMode};
 use errors::{lost, storage_error};
-use table::{Removal, Value};
+use table::{Removal, Step, Value};
 use writer::Writer;
 
 pub use redb::StorageBackend;
@@ -43,11 +43,13 @@ pub struct EmbeddedConfig {
     pub cache_bytes: usize,
     /// Rows that may wait for the writing thread; beyond them callers wait.
     pub queue_rows: usize,
+    /// Bytes of keys and rows that may wait for it.
+    pub queue_bytes: usize,
 }
 
 impl Default for EmbeddedConfig {
     fn default() -> Self {
-        Self { cache_bytes: 256 << 20, queue_rows: 100_000 }
+        Self { cache_bytes: 256 << 20, queue_rows: 100_000, queue_bytes: 128 << 20 }
     }
 }
 
@@ -78,24 +80,35 @@ impl EmbeddedStore {
     fn start(db: std::result::Result<Database, DatabaseError>, config: &EmbeddedConfig) -> Result<Self> {
         let db = Arc::new(db.map_err(storage_error)?);
         table::prepare(&db)?;
-        let writer = Writer::start(db.clone(), config.queue_rows)?;
+        let writer = Writer::start(db.clone(), config)?;
         Ok(Self { db, writer })
     }
 
-    /// Removes in steps, so that writes are only ever held up for one of them.
+    /// Looks for what is to be removed in steps, beside those who write, who are held up only by what is found.
     async fn remove(&self, removal: Removal) -> Result<SweepReport> {
         let mut report = SweepReport::default();
         let mut after = None;
         loop {
-            let step = self.writer.remove(removal.clone(), after).await?;
+            let (db, looking) = (self.db.clone(), removal.clone());
+            let found = tokio::task::spawn_blocking(move || find(&db, &looking, after.as_deref())).await;
+            let step =
+                found.map_err(|error| Error::internal("looking for old rows was cut off").with_source(error))??;
             report.examined += step.examined;
-            report.removed += step.removed;
+            if !step.doomed.is_empty() {
+                report.removed += self.writer.remove(removal.clone(), step.doomed).await?;
+            }
             match step.last {
                 Some(last) => after = Some(last),
                 None => return Ok(report),
             }
         }
     }
+}
+
+fn find(db: &Database, removal: &Removal, after: Option<&[u8]>) -> Result<Step> {
+    let snapshot = db.begin_read().map_err(storage_error)?;
+    let rows = snapshot.open_table(table::ROWS).map_err(storage_error)?;
+    removal.find(&rows, after)
 }
 
 fn builder(config: &EmbeddedConfig) -> Builder {

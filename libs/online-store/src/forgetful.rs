@@ -19,6 +19,7 @@ struct State {
     /// What was written since the last sync.
     unsynced: Vec<(usize, Vec<u8>)>,
     fails: bool,
+    syncs: usize,
 }
 
 impl ForgetfulFile {
@@ -40,6 +41,11 @@ impl ForgetfulFile {
     /// From now on no sync succeeds.
     pub fn fail(&self) {
         self.state().fails = true;
+    }
+
+    /// How often it was synced.
+    pub fn syncs(&self) -> usize {
+        self.state().syncs
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -70,6 +76,7 @@ impl StorageBackend for ForgetfulFile {
         if state.fails {
             return Err(io::Error::other("the disk is gone"));
         }
+        state.syncs += 1;
         state.synced.clone_from(&state.current);
         state.unsynced.clear();
         Ok(())

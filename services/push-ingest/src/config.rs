@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use larder_definitions::view_rows::DEFAULT_EXPIRY_GRACE;
-use larder_service::config::{Problems, ServerConfig, Span};
+use larder_service::config::{ByteSize, Problems, ServerConfig, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Limits;
@@ -16,6 +16,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// The most rows of one batch.
     pub max_batch_rows: usize,
+    /// Bytes of batches, encoded, that are on their way at the same time, over all calls and streams.
+    pub max_in_flight_bytes: ByteSize,
     /// How far an event time may lie beyond the service's clock.
     pub max_ahead: Span,
     /// How long a row that has grown too old stays in the online store.
@@ -31,6 +33,7 @@ impl Config {
     pub fn check(&self, problems: &mut Problems) {
         problems.section("server", |problems| self.server.check(problems));
         problems.require(self.max_batch_rows > 0, "max_batch_rows", "must be above zero");
+        problems.require(self.max_in_flight_bytes.bytes() > 0, "max_in_flight_bytes", "must be above zero");
     }
 
     /// What a batch may be.
@@ -44,6 +47,7 @@ impl Default for Config {
         Self {
             server: ServerConfig::on_port(6571),
             max_batch_rows: 100_000,
+            max_in_flight_bytes: ByteSize::mebibytes(256),
             max_ahead: Span::seconds(60),
             expiry_grace: Span(DEFAULT_EXPIRY_GRACE),
             key_prefix: None,

@@ -12,8 +12,9 @@ use larder_contracts::{
     },
     status::to_status,
 };
-use larder_service::call::CallContext;
-use larder_types::{Result, Revision, Timestamp};
+use larder_service::{call::CallContext, heavy::work_on};
+use larder_types::{Error, Result, Revision, Timestamp};
+use prost::Message;
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
@@ -22,22 +23,35 @@ use crate::{
     batch::Batch,
     ingest::{IngestError, Ingested, Targets, Written},
     online::RowState,
+    room::{Place, Room},
 };
 
 /// How many batches of a stream are on their way at the same time; a client that sends more waits.
 const STREAM_AHEAD: usize = 64;
 
+/// What a value takes in a message, to judge how long one takes to be read.
+const BYTES_A_VALUE: usize = 8;
+
 /// [`PushIngest`] as a gRPC service.
 #[derive(Clone)]
-pub struct PushGrpc(pub Arc<PushIngest>);
+pub struct PushGrpc {
+    /// Takes batches.
+    pub service: Arc<PushIngest>,
+    /// For those on their way.
+    pub room: Room,
+}
 
 #[tonic::async_trait]
 impl PushService for PushGrpc {
     async fn push(&self, request: tonic::Request<PushRequest>) -> Result<tonic::Response<PushResponse>, Status> {
         let call = CallContext::of(&request);
         let told = |error: IngestError| to_status(&error.into_error());
-        let (id, request) = read_request(request.into_inner()).map_err(told)?;
-        let pushed = self.0.push(request, &call).await.map_err(told)?;
+        let message = request.into_inner();
+        let place = self.room.enter(message.encoded_len(), call.patience() / 2).await;
+        let place = place.map_err(|error| told(nothing_done(error, message.target)))?;
+        let (id, request) = read_request(message).await.map_err(told)?;
+        let pushed = self.service.push(request, &call).await.map_err(told)?;
+        drop(place);
         Ok(tonic::Response::new(wire_response(id, pushed)))
     }
 
@@ -48,20 +62,37 @@ impl PushService for PushGrpc {
         request: tonic::Request<Streaming<PushStreamRequest>>,
     ) -> Result<tonic::Response<Self::PushStreamStream>, Status> {
         let call = CallContext::of(&request);
-        let service = Arc::clone(&self.0);
-        let answers = request.into_inner().map(move |message| {
+        let (service, room) = (Arc::clone(&self.service), self.room.of_stream());
+        let patience = call.patience();
+        // The next batch is read when this one has a place.
+        let placed = request.into_inner().then(move |message| {
+            let room = room.clone();
+            async move {
+                let message = message?;
+                let place = room.enter(message.encoded_len(), patience).await;
+                Ok((message, place))
+            }
+        });
+        let answers = placed.map(move |placed: Result<_, Status>| {
             let (service, call) = (Arc::clone(&service), call.clone());
-            async move { Ok(answer(&service, message?, &call).await) }
+            async move {
+                let (message, place) = placed?;
+                Ok(answer(&service, message, place, &call).await)
+            }
         });
         Ok(tonic::Response::new(Box::pin(answers.buffered(STREAM_AHEAD))))
     }
 }
 
 /// A batch of a stream: whatever is wrong with it is its own answer, and the stream goes on.
-async fn answer(service: &PushIngest, message: PushStreamRequest, call: &CallContext) -> PushStreamResponse {
+async fn answer(
+    service: &PushIngest,
+    message: PushStreamRequest,
+    place: Result<Place>,
+    call: &CallContext,
+) -> PushStreamResponse {
     let given = message.request.as_ref().map(|request| request.batch_id.clone()).unwrap_or_default();
-    let request = Path::ROOT.required("request", message.request).map_err(IngestError::of_no_target);
-    let (batch_id, outcome) = match request.and_then(read_request) {
+    let (batch_id, outcome) = match take(message, &place).await {
         Err(error) => (given, Outcome::Error(wire_error(error))),
         Ok((id, request)) => match service.push(request, call).await {
             Ok(ingested) => (id.clone(), Outcome::Response(wire_response(id, ingested))),
@@ -71,17 +102,46 @@ async fn answer(service: &PushIngest, message: PushStreamRequest, call: &CallCon
     PushStreamResponse { batch_id, outcome: Some(outcome) }
 }
 
-fn read_request(message: PushRequest) -> Result<(String, Request), IngestError> {
-    let PushRequest { project, source, batch_id, columns, event_times, created_times, deleted, target, min_revision } =
-        message;
+async fn take(message: PushStreamRequest, place: &Result<Place>) -> Result<(String, Request), IngestError> {
+    let request = Path::ROOT.required("request", message.request).map_err(IngestError::of_no_target)?;
+    match place {
+        Ok(_) => read_request(request).await,
+        Err(error) => Err(nothing_done(Error::new(error.code(), error.message()), request.target)),
+    }
+}
+
+fn nothing_done(error: Error, target: i32) -> IngestError {
+    match read_target(target, &Path::ROOT) {
+        Ok(targets) => IngestError::before_all(error, targets),
+        Err(_) => IngestError::of_no_target(error),
+    }
+}
+
+async fn read_request(message: PushRequest) -> Result<(String, Request), IngestError> {
     let at = Path::ROOT;
-    let targets = read_target(target, &at).map_err(IngestError::of_no_target)?;
-    let columns = columns::decode_named(columns, &at.field("columns"));
+    let targets = read_target(message.target, &at).map_err(IngestError::of_no_target)?;
+    let read = work_on(message.encoded_len() / BYTES_A_VALUE, move || read_batch(message, targets)).await;
+    read.map_err(|error| IngestError::before_all(error, targets))
+}
+
+fn read_batch(message: PushRequest, targets: Targets) -> Result<(String, Request)> {
+    let PushRequest {
+        project,
+        source,
+        batch_id,
+        columns,
+        event_times,
+        created_times,
+        deleted,
+        target: _,
+        min_revision,
+    } = message;
+    let columns = columns::decode_named(columns, &Path::ROOT.field("columns"))?;
     let id = if batch_id.is_empty() { Uuid::now_v7().to_string() } else { batch_id };
     let times = |times: Vec<i64>| times.into_iter().map(Timestamp::from_micros).collect();
     let batch = Batch {
         id: id.clone(),
-        columns: columns.map_err(|error| IngestError::before_all(error, targets))?,
+        columns,
         event_times: times(event_times),
         created_times: times(created_times),
         deleted,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use larder_definitions::{Catalog, PushSchema};
 use larder_online_store::OnlineStore;
 use larder_push_log::{LogSchema, PushLogWriter, PushedRows};
+use larder_service::heavy::work_on;
 use larder_types::{Clock, Error, Name, Result, Revision, Timestamp, UniqueClock};
 
 use crate::{
@@ -67,7 +68,7 @@ pub struct Ingest {
     /// Judges event times.
     pub clock: Arc<dyn Clock>,
     /// Gives created times.
-    pub created: UniqueClock,
+    pub created: Arc<UniqueClock>,
     /// What a batch may be.
     pub limits: Limits,
 }
@@ -77,7 +78,7 @@ impl Ingest {
     pub async fn ingest(
         &self,
         catalog: &Catalog,
-        feed: &Feed,
+        feed: &Arc<Feed>,
         batch: Batch,
         targets: Targets,
     ) -> Result<Ingested, IngestError> {
@@ -89,8 +90,12 @@ impl Ingest {
                 feed.source
             ))));
         }
-        let checked = batch.check(&feed.schema, self.limits, now, &self.created).map_err(nothing_done)?;
-        let (accepted, writes, refusals) = encode(&feed.views, checked, now, targets).map_err(nothing_done)?;
+        let (of_feed, created, limits) = (Arc::clone(feed), Arc::clone(&self.created), self.limits);
+        let encoded = work_on(rows.saturating_mul(batch.columns.len() + 1), move || {
+            let checked = batch.check(&of_feed.schema, limits, now, &created)?;
+            encode(&of_feed.views, checked, now, targets)
+        });
+        let (accepted, writes, refusals) = encoded.await.map_err(nothing_done)?;
         if targets.offline && !accepted.positions.is_empty() {
             self.append(catalog, feed, &id, &accepted, now, targets).await?;
         }

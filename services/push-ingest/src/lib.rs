@@ -2,7 +2,7 @@
 //! features for callers.
 //!
 //! A request is taken apart in [`grpc`], checked in [`batch`] against what its source consists of ([`sources`]), and brought
-//! in by [`ingest`]; [`online`] makes the writes for each view.
+//! in by [`ingest`]; [`online`] makes the writes for each view. How many bytes are on their way is bounded by [`room`].
 
 pub mod app;
 pub mod batch;
@@ -10,6 +10,7 @@ pub mod config;
 pub mod grpc;
 pub mod ingest;
 pub mod online;
+pub mod room;
 pub mod sources;
 
 use std::{sync::Arc, time::Duration};
@@ -21,7 +22,7 @@ use larder_push_log::PushLogWriter;
 use larder_service::server::{Endpoint, GrpcServer, Surroundings, TRANSPORT_MESSAGE_LIMIT};
 use larder_types::{Clock, Result, UniqueClock};
 
-use crate::{app::PushIngest, config::Config, grpc::PushGrpc, ingest::Ingest, sources::Feeds};
+use crate::{app::PushIngest, config::Config, grpc::PushGrpc, ingest::Ingest, room::Room, sources::Feeds};
 
 /// What the service works with.
 pub struct Deps {
@@ -57,11 +58,14 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     let ingest = Ingest {
         store: deps.store,
         log: deps.log,
-        created: UniqueClock::new(Arc::clone(&deps.clock)),
+        created: Arc::new(UniqueClock::new(Arc::clone(&deps.clock))),
         clock: deps.clock,
         limits: config.limits(),
     };
-    let service = PushServiceServer::new(PushGrpc(Arc::new(PushIngest::new(ingest, projects))));
+    let service = PushServiceServer::new(PushGrpc {
+        service: Arc::new(PushIngest::new(ingest, projects)),
+        room: Room::new(config.max_in_flight_bytes),
+    });
     let service =
         service.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT).max_encoding_message_size(TRANSPORT_MESSAGE_LIMIT);
     GrpcServer::new(&config.server, deps.surroundings).add(service).build()

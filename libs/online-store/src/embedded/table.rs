@@ -77,22 +77,26 @@ pub(super) enum Removal {
     RowSet { scope: KeyScope, row_set: RowSetNumber },
 }
 
-/// What one step of a removal did.
+/// What one step of a removal found.
 #[derive(Debug, Default)]
 pub(super) struct Step {
     pub(super) examined: u64,
-    pub(super) removed: u64,
+    /// The keys of what is to be removed.
+    pub(super) doomed: Vec<Vec<u8>>,
     /// Where the next step goes on; none after the last.
     pub(super) last: Option<Vec<u8>>,
 }
 
 impl Removal {
-    /// Looks at the next entries after `after`, and removes those that are to be.
-    pub(super) fn step(&self, rows: &mut Table<'_, &[u8], &[u8]>, after: Option<&[u8]>) -> Result<Step> {
+    /// Looks at the next entries after `after`.
+    pub(super) fn find(
+        &self,
+        rows: &impl ReadableTable<&'static [u8], &'static [u8]>,
+        after: Option<&[u8]>,
+    ) -> Result<Step> {
         let start = self.start();
         let from = after.map_or(Bound::Included(start.as_slice()), Bound::Excluded);
         let mut step = Step::default();
-        let mut doomed = Vec::new();
         for entry in rows.range::<&[u8]>((from, Bound::Unbounded)).map_err(storage_error)? {
             let (key, value) = entry.map_err(storage_error)?;
             let key = key.value();
@@ -100,7 +104,7 @@ impl Removal {
                 break;
             }
             if self.dooms(key, value.value())? {
-                doomed.push(key.to_vec());
+                step.doomed.push(key.to_vec());
             }
             step.examined += 1;
             if step.examined == STEP {
@@ -108,11 +112,21 @@ impl Removal {
                 break;
             }
         }
-        for key in &doomed {
-            rows.remove(key.as_slice()).map_err(storage_error)?;
-        }
-        step.removed = doomed.len() as u64;
         Ok(step)
+    }
+
+    /// Removes those of `doomed` that are still to be, and answers how many.
+    pub(super) fn remove(&self, rows: &mut Table<'_, &[u8], &[u8]>, doomed: &[Vec<u8>]) -> Result<u64> {
+        let mut removed = 0;
+        for key in doomed {
+            let there = rows.get(key.as_slice()).map_err(storage_error)?;
+            let is_doomed = there.map(|value| self.dooms(key, value.value())).transpose()?;
+            if is_doomed == Some(true) {
+                rows.remove(key.as_slice()).map_err(storage_error)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     /// What the keys of all entries that it can remove begin with.

@@ -117,16 +117,18 @@ async fn a_write_is_done_although_its_caller_went_away() {
 
 #[tokio::test]
 async fn more_rows_than_the_queue_holds_are_written_all_the_same() {
-    let config = EmbeddedConfig { queue_rows: 3, ..EmbeddedConfig::default() };
-    let store = Arc::new(EmbeddedStore::open_on(InMemoryBackend::new(), &config).unwrap());
-    let calls = (0..20).map(|call| {
-        let store = store.clone();
-        tokio::spawn(async move { write(&store, 10 * call..10 * (call + 1)).await.unwrap().len() })
-    });
-    for call in calls.collect::<Vec<_>>() {
-        assert_eq!(call.await.unwrap(), 10);
+    for (queue_rows, queue_bytes) in [(3, 1 << 20), (1_000, 100), (3, 0)] {
+        let config = EmbeddedConfig { queue_rows, queue_bytes, ..EmbeddedConfig::default() };
+        let store = Arc::new(EmbeddedStore::open_on(InMemoryBackend::new(), &config).unwrap());
+        let calls = (0..20).map(|call| {
+            let store = store.clone();
+            tokio::spawn(async move { write(&store, 10 * call..10 * (call + 1)).await.unwrap().len() })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            assert_eq!(call.await.unwrap(), 10);
+        }
+        assert_eq!(count(&store, 200).await, 200);
     }
-    assert_eq!(count(&store, 200).await, 200);
 }
 
 #[tokio::test]
@@ -178,4 +180,40 @@ async fn a_failing_disk_is_told_to_callers_and_to_health() {
     reopened.check_health().await.unwrap();
     write(&reopened, 10..20).await.unwrap();
     assert_eq!(count(&reopened, 20).await, 20);
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_not_synced() {
+    let disk = ForgetfulFile::default();
+    let store = EmbeddedStore::open_on(disk.clone(), &EmbeddedConfig::default()).unwrap();
+    let mut rows = writes(0..20_000);
+    rows.iter_mut().step_by(4).for_each(|write| write.rows[0].expires_at = Some(Timestamp::from_micros(7)));
+    store.write(rows, WriteMode::Newest, Timestamp::MIN).await.unwrap();
+    let before = disk.syncs();
+    let unchanged = SweepReport { examined: 20_000, removed: 0 };
+    assert_eq!(store.sweep(Timestamp::from_micros(7)).await.unwrap(), unchanged);
+    assert_eq!(write(&store, 1..2).await.unwrap(), [RowOutcome::Equal]);
+    assert_eq!(disk.syncs(), before);
+    let swept = SweepReport { examined: 20_000, removed: 5_000 };
+    assert_eq!(store.sweep(Timestamp::from_micros(8)).await.unwrap(), swept);
+    assert!(disk.syncs() > before);
+    assert_eq!(count(&store, 20_000).await, 15_000);
+}
+
+/// A row that is found too old and written anew before it is removed stays.
+#[tokio::test]
+async fn a_row_that_is_renewed_while_it_is_swept_stays() {
+    let store = in_memory();
+    let rows = |expires_at| {
+        let mut rows = writes(0..2);
+        rows.iter_mut().for_each(|write| write.rows[0].expires_at = expires_at);
+        rows
+    };
+    store.write(rows(Some(Timestamp::from_micros(7))), WriteMode::Newest, Timestamp::MIN).await.unwrap();
+    let removal = Removal::Expired { now: Timestamp::from_micros(8) };
+    let found = find(&store.db, &removal, None).unwrap();
+    assert_eq!(found.doomed.len(), 2);
+    store.write(rows(None).split_off(1), WriteMode::Newest, Timestamp::MIN).await.unwrap();
+    assert_eq!(store.writer.remove(removal, found.doomed).await.unwrap(), 1);
+    assert_eq!(count(&store, 2).await, 1);
 }

@@ -1,6 +1,6 @@
 //! The one thread that writes.
 //!
-//! It takes what is waiting, up to a number of rows, puts it into one transaction in the order of the table's keys, and
+//! It takes what is waiting, up to a number of rows and bytes, puts it into one transaction in the order of the table's keys, and
 //! answers every caller once that is durable. If the transaction fails, all callers in it get the error.
 
 use std::{
@@ -14,8 +14,9 @@ use redb::{Database, Table, WriteTransaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{
+    EmbeddedConfig,
     errors::{lost, storage_error},
-    table::{self, Removal, Step, Value},
+    table::{self, Removal, Value},
 };
 use crate::{
     KeyWrite, RowOutcome, RowWrite, WriteMode,
@@ -25,13 +26,20 @@ use crate::{
 /// Rows that one transaction takes in, unless a single call brings more.
 const GROUP_ROWS: usize = 50_000;
 
+/// … and bytes.
+const GROUP_BYTES: usize = 64 << 20;
+
+/// Waiting bytes are counted in units of so many.
+const UNIT: usize = 1_024;
+
 /// Sends to the thread, and ends it when dropped.
 #[derive(Debug)]
 pub(super) struct Writer {
     commands: Option<mpsc::UnboundedSender<Command>>,
     /// Bounds the rows that wait.
-    room: Arc<Semaphore>,
-    max_room: usize,
+    rows: Room,
+    /// Bounds their bytes.
+    bytes: Room,
     /// Why a transaction failed that the file was to blame for; redb refuses to write from then on.
     failure: Arc<OnceLock<String>>,
     thread: Option<JoinHandle<()>>,
@@ -39,20 +47,40 @@ pub(super) struct Writer {
 
 enum Command {
     Write(Write),
-    Remove { removal: Removal, after: Option<Vec<u8>>, reply: oneshot::Sender<Result<Step>> },
+    Remove { removal: Removal, doomed: Vec<Vec<u8>>, reply: oneshot::Sender<Result<u64>> },
 }
 
 struct Write {
     writes: Vec<KeyWrite>,
     rows: usize,
+    bytes: usize,
     mode: WriteMode,
     now: Timestamp,
     reply: oneshot::Sender<Result<Vec<RowOutcome>>>,
-    _room: OwnedSemaphorePermit,
+    _room: [OwnedSemaphorePermit; 2],
+}
+
+/// So much of something may wait; what is more than all of it waits alone.
+#[derive(Debug)]
+struct Room {
+    free: Arc<Semaphore>,
+    all: usize,
+}
+
+impl Room {
+    fn new(all: usize) -> Self {
+        let all = all.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        Self { free: Arc::new(Semaphore::new(all)), all }
+    }
+
+    async fn take(&self, wanted: usize) -> Result<OwnedSemaphorePermit> {
+        let wanted = u32::try_from(wanted.min(self.all)).unwrap_or(u32::MAX);
+        Arc::clone(&self.free).acquire_many_owned(wanted).await.map_err(|_| stopped())
+    }
 }
 
 impl Writer {
-    pub(super) fn start(db: Arc<Database>, queue_rows: usize) -> Result<Self> {
+    pub(super) fn start(db: Arc<Database>, config: &EmbeddedConfig) -> Result<Self> {
         let (commands, waiting) = mpsc::unbounded_channel();
         let failure = Arc::new(OnceLock::new());
         let worker = Worker { db, waiting, failure: failure.clone() };
@@ -60,9 +88,8 @@ impl Writer {
             std::thread::Builder::new().name("online-store-writer".to_owned()).spawn(move || worker.run()).map_err(
                 |error| Error::unavailable("the thread that writes online rows cannot start").with_source(error),
             )?;
-        let max_room = queue_rows.clamp(1, Semaphore::MAX_PERMITS);
-        let room = Arc::new(Semaphore::new(max_room));
-        Ok(Self { commands: Some(commands), room, max_room, failure, thread: Some(thread) })
+        let (rows, bytes) = (Room::new(config.queue_rows), Room::new(config.queue_bytes / UNIT));
+        Ok(Self { commands: Some(commands), rows, bytes, failure, thread: Some(thread) })
     }
 
     pub(super) async fn write(
@@ -75,16 +102,18 @@ impl Writer {
         if rows == 0 {
             return Ok(Vec::new());
         }
-        let permits = u32::try_from(rows.min(self.max_room)).unwrap_or(u32::MAX);
-        let room = self.room.clone().acquire_many_owned(permits).await.map_err(|_| stopped())?;
+        let bytes = writes.iter().map(bytes_of).fold(0, usize::saturating_add);
+        // Always in this order, so that no two callers wait for each other.
+        let room = [self.rows.take(rows).await?, self.bytes.take(bytes.div_ceil(UNIT)).await?];
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Write(Write { writes, rows, mode, now, reply, _room: room }))?;
+        self.send(Command::Write(Write { writes, rows, bytes, mode, now, reply, _room: room }))?;
         answer.await.map_err(|_| stopped())?
     }
 
-    pub(super) async fn remove(&self, removal: Removal, after: Option<Vec<u8>>) -> Result<Step> {
+    /// Removes those of `doomed` that are still to be removed, and answers how many.
+    pub(super) async fn remove(&self, removal: Removal, doomed: Vec<Vec<u8>>) -> Result<u64> {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Remove { removal, after, reply })?;
+        self.send(Command::Remove { removal, doomed, reply })?;
         answer.await.map_err(|_| stopped())?
     }
 
@@ -113,6 +142,11 @@ impl Drop for Writer {
     }
 }
 
+/// A row that several row sets share is counted for each: it is written for each.
+fn bytes_of(write: &KeyWrite) -> usize {
+    write.rows.iter().fold(write.key.len(), |bytes, row| bytes.saturating_add(row.row.len()))
+}
+
 fn stopped() -> Error {
     Error::unavailable("the thread that writes online rows has stopped")
 }
@@ -128,8 +162,8 @@ impl Worker {
         let mut next = self.waiting.blocking_recv();
         while let Some(command) = next.take() {
             match command {
-                Command::Remove { removal, after, reply } => {
-                    let answer = self.transact(|transaction| remove(transaction, &removal, after.as_deref()));
+                Command::Remove { removal, doomed, reply } => {
+                    let answer = self.transact(|transaction| remove(transaction, &removal, &doomed));
                     let _ = reply.send(answer);
                 }
                 Command::Write(first) => next = self.write_group(first),
@@ -142,13 +176,14 @@ impl Worker {
 
     /// Writes `first` and what waits behind it. Answers a command that it took and could not put into the group.
     fn write_group(&mut self, first: Write) -> Option<Command> {
-        let mut rows = first.rows;
+        let (mut rows, mut bytes) = (first.rows, first.bytes);
         let mut group = vec![first];
         let mut left_over = None;
-        while rows < GROUP_ROWS && left_over.is_none() {
+        while rows < GROUP_ROWS && bytes < GROUP_BYTES && left_over.is_none() {
             match self.waiting.try_recv() {
                 Ok(Command::Write(write)) => {
                     rows += write.rows;
+                    bytes = bytes.saturating_add(write.bytes);
                     group.push(write);
                 }
                 Ok(other @ Command::Remove { .. }) => left_over = Some(other),
@@ -166,7 +201,7 @@ impl Worker {
         left_over
     }
 
-    fn transact<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<T>) -> Result<T> {
+    fn transact<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<(T, Changed)>) -> Result<T> {
         let result = self.try_transact(work);
         if let Err(error) = &result
             && error.code() == ErrorCode::Unavailable
@@ -177,18 +212,27 @@ impl Worker {
         result
     }
 
-    fn try_transact<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<T>) -> Result<T> {
+    fn try_transact<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<(T, Changed)>) -> Result<T> {
         let mut transaction = self.db.begin_write().map_err(storage_error)?;
         transaction.set_quick_repair(true);
-        let result = work(&transaction)?;
-        transaction.commit().map_err(storage_error)?;
+        let (result, Changed(is_changed)) = work(&transaction)?;
+        // All that is there is durable already.
+        if is_changed {
+            transaction.commit().map_err(storage_error)?;
+        } else {
+            transaction.abort().map_err(storage_error)?;
+        }
         Ok(result)
     }
 }
 
-fn remove(transaction: &WriteTransaction, removal: &Removal, after: Option<&[u8]>) -> Result<Step> {
+/// Whether a transaction has anything to commit.
+struct Changed(bool);
+
+fn remove(transaction: &WriteTransaction, removal: &Removal, doomed: &[Vec<u8>]) -> Result<(u64, Changed)> {
     let mut rows = transaction.open_table(table::ROWS).map_err(storage_error)?;
-    removal.step(&mut rows, after)
+    let removed = removal.remove(&mut rows, doomed)?;
+    Ok((removed, Changed(removed > 0)))
 }
 
 /// The rows of some calls, to be written in the order of the table's keys: neighbours share pages.
@@ -224,17 +268,25 @@ impl<'a> Group<'a> {
     }
 
     /// Writes what wins, and answers the outcomes of each call.
-    fn apply(&self, transaction: &WriteTransaction) -> Result<Vec<Vec<RowOutcome>>> {
+    fn apply(&self, transaction: &WriteTransaction) -> Result<(Vec<Vec<RowOutcome>>, Changed)> {
         let mut outcomes: Vec<_> = self.calls.iter().map(|call| vec![RowOutcome::Written; call.rows]).collect();
         let mut rows = transaction.open_table(table::ROWS).map_err(storage_error)?;
         let mut value = Vec::new();
+        let mut is_changed = false;
         for entry in &self.entries {
-            outcomes[entry.call][entry.place] = self.put(entry, &mut rows, &mut value)?;
+            let (outcome, is_put) = self.put(entry, &mut rows, &mut value)?;
+            outcomes[entry.call][entry.place] = outcome;
+            is_changed |= is_put;
         }
-        Ok(outcomes)
+        Ok((outcomes, Changed(is_changed)))
     }
 
-    fn put(&self, entry: &Entry<'_>, rows: &mut Table<'_, &[u8], &[u8]>, value: &mut Vec<u8>) -> Result<RowOutcome> {
+    fn put(
+        &self,
+        entry: &Entry<'_>,
+        rows: &mut Table<'_, &[u8], &[u8]>,
+        value: &mut Vec<u8>,
+    ) -> Result<(RowOutcome, bool)> {
         use redb::ReadableTable;
         let key = &self.keys[entry.key.clone()];
         let call = &self.calls[entry.call];
@@ -247,6 +299,6 @@ impl<'a> Group<'a> {
             Value::write(new, value);
             rows.insert(key, value.as_slice()).map_err(storage_error)?;
         }
-        Ok(outcome)
+        Ok((outcome, is_put))
     }
 }

@@ -113,8 +113,9 @@ async fn a_log_that_takes_no_more_rows_is_surely_not_written() {
 #[tokio::test]
 async fn the_same_batch_sent_again_and_again_is_one_row_in_the_log() {
     let sandbox = Sandbox::start().await;
+    let batch = sandbox.batch("same", &["a", "b"], &[1, 2]);
     for round in 0..5 {
-        let answer = sandbox.push(sandbox.batch("same", &["a", "b"], &[1, 2])).await.unwrap();
+        let answer = sandbox.push(batch.clone()).await.unwrap();
         assert_results(&answer, &[RowResult::Written; 2]);
         assert_eq!(answer.batch_id, "same");
         sandbox.clock.advance(std::time::Duration::from_micros(round));

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use larder_client::{CatalogWatchOptions, FeatureSelection, OnlineRequest, Projects};
+use larder_client::{CatalogWatchOptions, FeatureSelection, OnlineRequest, Projects, RegistryClient};
+use larder_definitions::selection::Asked;
 use larder_service::call::CallContext;
 use larder_serving::{
     app::{Request, Serving},
@@ -88,4 +89,55 @@ async fn requests_share_the_plan_of_their_revision() {
     let newer = serving.answer(request(Revision(2)), &call).await.unwrap().plan;
     assert!(!Arc::ptr_eq(&first, &newer));
     assert_eq!((first.catalog.revision, newer.catalog.revision), (Revision(1), Revision(2)));
+}
+
+/// The features of the shop in one of 5,040 orders, each of which is a question of its own.
+fn in_order(number: usize) -> Asked {
+    let mut left = vec![
+        "profile.score",
+        "profile.visits",
+        "profile.city",
+        "basket.quantity",
+        "weather.temperature",
+        "ledger.balance",
+        "asked_only.doubled",
+    ];
+    let mut number = number;
+    let mut references = Vec::new();
+    while !left.is_empty() {
+        let next = left.remove(number % left.len());
+        number /= left.len() + 1;
+        references.push(next.parse().unwrap());
+    }
+    Asked::References(references)
+}
+
+/// Whatever is asked once leaves what is asked again and again where it is, and never grows beyond its room.
+#[tokio::test]
+async fn plans_that_were_not_used_for_longest_make_room() {
+    let sandbox = shop().await;
+    let catalog = RegistryClient::new(sandbox.registry.clone()).catalog(&name("shop"), None).await.unwrap();
+    let compiled = IntCounter::new("plans", "plans").unwrap();
+    let mut plans = Plans::new(Arc::clone(&catalog), None, compiled.clone());
+    let service = Asked::Service(name("profile_service"));
+    for asked in [&service, &in_order(0), &in_order(1)] {
+        plans.plan(asked, false).unwrap();
+    }
+    for number in 2..1_100 {
+        plans.plan(&in_order(number), false).unwrap();
+        plans.plan(&in_order(1), false).unwrap();
+    }
+    assert_eq!(compiled.get(), 1 + 1_100);
+    // Of the service and a thousand questions, for each revision.
+    for revision in 1..=2 {
+        plans = plans.renewed(Arc::clone(&catalog));
+        assert_eq!(compiled.get(), 1_101 + 1_001 * revision);
+    }
+    for (asked, is_kept) in
+        [(service, true), (in_order(1), true), (in_order(1_099), true), (in_order(101), true), (in_order(0), false)]
+    {
+        let before = compiled.get();
+        plans.plan(&asked, false).unwrap();
+        assert_eq!(compiled.get() == before, is_kept, "{asked:?}");
+    }
 }
