@@ -1,6 +1,6 @@
 //! Spines of CSV. Needed columns have the types that are needed; the types of the others are found by looking at every row.
 
-use std::{fs::File, io::Write, path::Path as FsPath, path::PathBuf, sync::Arc};
+use std::{fs::File, path::Path as FsPath, path::PathBuf, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray},
@@ -11,12 +11,16 @@ use futures::{StreamExt, stream::BoxStream};
 use larder_connections::store_error;
 use larder_types::{Error, Result, ScalarType, Timestamp, ValueType};
 use object_store::ObjectStoreExt;
+use tokio::{io::AsyncWriteExt, sync::mpsc, task::spawn_blocking};
 
 use super::{
     check::Needed,
     input::{Input, SpineBatch, check_same},
 };
 use crate::storage::FoundFile;
+
+/// How many batches are parsed ahead.
+const BATCHES_AHEAD: usize = 2;
 
 /// Copies the files, which may lie in an object store, and finds their types.
 pub(super) async fn open(path: &str, files: Vec<FoundFile>, needed: &Needed, folder: &FsPath) -> Result<Input> {
@@ -26,7 +30,7 @@ pub(super) async fn open(path: &str, files: Vec<FoundFile>, needed: &Needed, fol
     }
     let mut found: Option<Schema> = None;
     for (file, copy) in files.iter().zip(&copies) {
-        let inferred = infer(file, copy)?;
+        let inferred = infer(file, copy).await?;
         found = Some(match found {
             Some(known) => unite(&known, &inferred, &files[0], file)?,
             None => inferred,
@@ -35,11 +39,12 @@ pub(super) async fn open(path: &str, files: Vec<FoundFile>, needed: &Needed, fol
     let found = found.unwrap_or_else(Schema::empty);
     let read = typed(&found, needed, false)?;
     let given = typed(&found, needed, true)?;
-    let batches = files
-        .into_iter()
-        .zip(copies)
-        .map(|(file, copy)| batches(file.version.path.as_str().into(), &copy, Arc::clone(&read), Arc::clone(&given)));
-    let batches = futures::stream::iter(batches.collect::<Vec<_>>()).flatten().boxed();
+    let schema = Arc::clone(&given);
+    let copied = futures::stream::iter(files.into_iter().zip(copies));
+    let batches = copied.flat_map(move |(file, copy)| {
+        batches(file.version.path.as_str().into(), &copy, Arc::clone(&read), Arc::clone(&schema))
+    });
+    let batches = batches.boxed();
     Ok(Input { name: format!("spine `{path}`"), schema: given, batches })
 }
 
@@ -48,16 +53,22 @@ async fn copy(file: &FoundFile, to: PathBuf) -> Result<PathBuf> {
     let failed = |error: object_store::Error| store_error(format_args!("reading {name}"), error);
     let mut chunks = file.place.store.get(&file.place.path).await.map_err(failed)?.into_stream();
     let written = |error: std::io::Error| Error::unavailable(format!("copying `{name}`: {error}"));
-    let mut target = File::create(&to).map_err(written)?;
+    let mut target = tokio::fs::File::create(&to).await.map_err(written)?;
     while let Some(chunk) = chunks.next().await {
-        target.write_all(&chunk.map_err(failed)?).map_err(written)?;
+        target.write_all(&chunk.map_err(failed)?).await.map_err(written)?;
     }
+    target.flush().await.map_err(written)?;
     Ok(to)
 }
 
-fn infer(file: &FoundFile, copy: &FsPath) -> Result<Schema> {
-    let opened = File::open(copy).map_err(|error| Error::internal(error.to_string()))?;
-    let inferred = Format::default().with_header(true).infer_schema(opened, None);
+/// Reads all of it, on a thread that may wait.
+async fn infer(file: &FoundFile, copy: &FsPath) -> Result<Schema> {
+    let copy = copy.to_owned();
+    let inferred = spawn_blocking(move || {
+        let opened = File::open(copy).map_err(|error| Error::internal(error.to_string()))?;
+        Ok::<_, Error>(Format::default().with_header(true).infer_schema(opened, None))
+    });
+    let inferred = inferred.await.map_err(|error| Error::internal(error.to_string()))??;
     inferred.map(|(schema, _)| schema).map_err(|error| unreadable(&file.version.path, &error.to_string()))
 }
 
@@ -129,7 +140,31 @@ fn batches(name: Arc<str>, copy: &FsPath, read: SchemaRef, given: SchemaRef) -> 
         first += rows;
         Ok(SpineBatch { batch, file: Some((Arc::clone(&name), first - rows)) })
     });
-    futures::stream::iter(parsed).boxed()
+    read_ahead(parsed)
+}
+
+/// Items that are made on a thread that may wait, a few ahead of who wants them.
+fn read_ahead<T: Send + 'static>(
+    items: impl Iterator<Item = Result<T>> + Send + 'static,
+) -> BoxStream<'static, Result<T>> {
+    let (made, mut wanted) = mpsc::channel(BATCHES_AHEAD);
+    let making = spawn_blocking(move || {
+        for item in items {
+            if made.blocking_send(item).is_err() {
+                return;
+            }
+        }
+    });
+    let items = async_stream::stream! {
+        while let Some(item) = wanted.recv().await {
+            yield item;
+        }
+        // Items of a thread that panicked are not all there are.
+        if let Err(error) = making.await {
+            yield Err(Error::internal(format!("reading a spine: {error}")));
+        }
+    };
+    items.boxed()
 }
 
 /// Parses the columns that are times. Those without a zone are UTC.
