@@ -41,6 +41,26 @@ impl Checked for Config {
         problems.section("serving", |problems| self.serving.check(problems));
         problems.section("push_ingest", |problems| self.push_ingest.check(problems));
         problems.section("materializer", |problems| self.materializer.check(problems));
+        self.check_agreement(problems);
+    }
+}
+
+impl Config {
+    /// All services use one online store: keys that one of them does not find, or rows that one of them keeps for longer, are
+    /// a mistake that nothing else would tell.
+    fn check_agreement(&self, problems: &mut Problems) {
+        let of_serving = &self.serving.key_prefix;
+        let shown = of_serving.as_ref().map_or_else(|| "not set".to_owned(), |prefix| format!("`{prefix}`"));
+        for (key, prefix) in [
+            ("push_ingest.key_prefix", &self.push_ingest.key_prefix),
+            ("materializer.key_prefix", &self.materializer.key_prefix),
+        ] {
+            let message = format!("must be the same as serving.key_prefix, which is {shown}: they share one store");
+            problems.require(prefix == of_serving, key, message);
+        }
+        let (of_push, of_materializer) = (self.push_ingest.expiry_grace, self.materializer.expiry_grace);
+        let message = format!("must be the same as push_ingest.expiry_grace, which is {of_push}: they share one store");
+        problems.require(of_materializer == of_push, "materializer.expiry_grace", message);
     }
 }
 

@@ -2,4 +2,5 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what fails in here fails the test")]
 
+mod configuration;
 mod failing;
