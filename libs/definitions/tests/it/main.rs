@@ -5,6 +5,7 @@
 mod golden;
 mod language;
 mod numbers;
+mod page;
 mod plans;
 mod projects;
 mod runs;
