@@ -63,6 +63,28 @@ impl de::Error for ReadError {
         Self { path: None, message: message.to_string(), missing: None }
     }
 
+    /// Numbers are refused in words that a person knows, not in those of types.
+    fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let number = if let de::Unexpected::Signed(number) = found {
+            Some(number.to_string())
+        } else if let de::Unexpected::Unsigned(number) = found {
+            Some(number.to_string())
+        } else {
+            None
+        };
+        let range = match expected.to_string().as_str() {
+            "u8" => Some(format!("from 0 to {}", u8::MAX)),
+            "u16" => Some(format!("from 0 to {}", u16::MAX)),
+            "u32" => Some(format!("from 0 to {}", u32::MAX)),
+            "u64" | "usize" => Some("from 0 on".to_owned()),
+            _ => None,
+        };
+        match (number, range) {
+            (Some(number), Some(range)) => Self::custom(format!("`{number}` is not a whole number {range}")),
+            _ => Self::custom(format!("invalid value: {found}, expected {expected}")),
+        }
+    }
+
     fn missing_field(field: &'static str) -> Self {
         Self { path: None, message: format!("the key `{field}` is needed here"), missing: Some(field) }
     }

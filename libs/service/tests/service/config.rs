@@ -142,7 +142,7 @@ fn a_choice_is_one_of_its_names_with_the_keys_that_it_needs() {
         &[],
         expect![[r#"
         the configuration has 1 problem:
-          store.redis.pool_size (larder.yaml:1:38): invalid value: integer `70000`, expected u16"#]],
+          store.redis.pool_size (larder.yaml:1:38): `70000` is not a whole number from 0 to 65535"#]],
     );
     check_problems(
         "store: { redis: { url: x } }",
