@@ -208,17 +208,3 @@ fn a_secret_is_not_in_the_error_about_it() {
           password (larder.yaml:1:11): this secret is not what it must be (text: put it in quotes)"#]],
     );
 }
-
-#[test]
-fn the_documentation_has_every_key_of_the_shared_sections_with_its_default() {
-    let docs = include_str!("../../../../docs/configuration.md");
-    let defaults = serde_json::to_value(Sample::default()).unwrap();
-    for section in ["server", "telemetry"] {
-        for (key, value) in defaults[section].as_object().unwrap() {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let is_address = key.ends_with("listen");
-            let row = if is_address { format!("| `{key}` | ") } else { format!("| `{key}` | `{value}` | ") };
-            assert!(docs.contains(&row), "docs/configuration.md lacks the row `{row}` of section {section}");
-        }
-    }
-}
