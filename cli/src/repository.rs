@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use larder_definitions::yaml::{FeatureRepository, read_folder};
+use larder_definitions::yaml::{FeatureRepository, read_part};
 use larder_types::Name;
 
 use crate::{
@@ -13,9 +13,9 @@ use crate::{
     failure::{Failure, Outcome},
 };
 
-/// The definitions, valid by themselves.
+/// The definitions, valid as far as can be told without those that other origins declare.
 pub(crate) fn read(globals: &Globals) -> Outcome<FeatureRepository> {
-    read_folder(&globals.repository).map_err(Failure::Definitions)
+    read_part(&globals.repository).map_err(Failure::Definitions)
 }
 
 /// The project asked for, or the one the definitions name. They need not be valid for that.

@@ -1,7 +1,7 @@
 //! `larder plan`, `apply`, `diff`, `revisions`, `rollback`: what is declared, and how it came about.
 
 use larder_client::{ChangeRequest, Rollback, RolledBack};
-use larder_definitions::{ChangeSet, Plan, yaml::FeatureRepository};
+use larder_definitions::{ChangeSet, ObjectKind, Plan, yaml::FeatureRepository};
 use larder_types::{Error, ErrorCode, Name, Result, Revision};
 
 use super::Context;
@@ -229,5 +229,7 @@ impl Declared {
 }
 
 fn is_about_definitions(error: &Error) -> bool {
-    error.code() == ErrorCode::InvalidArgument && !error.violations().is_empty()
+    let is_of_an_object = |field: &str| ObjectKind::ALL.iter().any(|kind| field.starts_with(kind.section()));
+    error.code() == ErrorCode::InvalidArgument
+        && error.violations().iter().any(|violation| is_of_an_object(&violation.field))
 }

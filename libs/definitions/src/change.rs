@@ -186,6 +186,7 @@ struct Next<'a> {
 
 impl<'a> Next<'a> {
     fn after(state: &'a ProjectState, change: &'a ChangeSet) -> Result<Self> {
+        check_said(&change.origin, &change.message)?;
         check_revision(state, change.expected_revision)?;
         check_names(state, change)?;
         check_origins(state, change)?;
@@ -210,12 +211,30 @@ impl<'a> Next<'a> {
 }
 
 fn check_rollback(state: &ProjectState, target: &ProjectState, request: &RollbackRequest) -> Result<()> {
+    check_said(&request.origin, &request.message)?;
     check_revision(state, request.expected_revision)?;
     if target.project != state.project || target.revision > state.revision {
         return Err(Error::invalid_argument(format!(
             "project {} at revision {} cannot go back to revision {} of project {}",
             state.project, state.revision, target.revision, target.project
         )));
+    }
+    Ok(())
+}
+
+/// The most bytes of an origin, and of a message: every list of revisions carries them.
+const LONGEST_ORIGIN: usize = 256;
+const LONGEST_MESSAGE: usize = 4096;
+
+fn check_said(origin: &str, message: &str) -> Result<()> {
+    if origin.trim().is_empty() {
+        let message = "is empty: say who declares, e.g. the repository's name";
+        return Err(Error::invalid_field("origin", message));
+    }
+    for (field, text, longest) in [("origin", origin, LONGEST_ORIGIN), ("message", message, LONGEST_MESSAGE)] {
+        if text.len() > longest {
+            return Err(Error::invalid_field(field, format!("has {} bytes: at most {longest} are kept", text.len())));
+        }
     }
     Ok(())
 }

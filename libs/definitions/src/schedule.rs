@@ -27,7 +27,7 @@ impl Ticks {
 
     /// What is wrong with a schedule's cron fields, and with its time zone.
     pub(crate) fn check(schedule: &Schedule) -> (Option<Error>, Option<Error>) {
-        (parse_cron(&schedule.cron).err(), parse_time_zone(&schedule.time_zone).err())
+        (check_cron(&schedule.cron).err(), parse_time_zone(&schedule.time_zone).err())
     }
 
     /// The first tick after `instant`. None where the schedule never comes round again.
@@ -52,6 +52,15 @@ pub fn scheduled_run_id(view: &Name, tick: Timestamp) -> RunId {
 
 fn to_timestamp(time: DateTime<Tz>) -> Timestamp {
     Timestamp::from(time.with_timezone(&Utc))
+}
+
+/// That it is one, and comes round.
+fn check_cron(text: &str) -> Result<()> {
+    // Any start does: what comes round at all does so within the years that a leap day takes.
+    let next = parse_cron(text)?.find_next_occurrence(&DateTime::UNIX_EPOCH, false);
+    next.map(drop).map_err(|error| {
+        Error::invalid_argument(format!("`{text}` never comes round: there is no such day")).with_source(error)
+    })
 }
 
 fn parse_cron(text: &str) -> Result<Cron> {

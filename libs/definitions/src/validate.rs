@@ -2,6 +2,7 @@
 //!
 //! A problem names its field by path; who knows the files (see [`crate::yaml`]) adds file, line and column.
 
+mod broken;
 mod feature_view;
 mod on_demand;
 mod push;
@@ -12,8 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use larder_types::{Name, near_names};
 
 use crate::{
-    Entity, FeatureService, FeatureView, Object, ObjectId, ObjectKind, OnDemandFeatureView, Problem, Source, SourceKind,
+    Entity, FeatureService, FeatureView, Object, ObjectKind, OnDemandFeatureView, Problem, Source, SourceKind,
 };
+
+pub(crate) use self::broken::Broken;
 
 /// Everything that is wrong with `objects`, which are all objects of a project.
 pub fn validate<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Vec<Problem> {
@@ -26,18 +29,28 @@ pub fn validate_since<'a>(
     objects: impl IntoIterator<Item = &'a Object>,
     valid: impl IntoIterator<Item = &'a Object>,
 ) -> Vec<Problem> {
-    check(objects, valid, &BTreeSet::new())
+    check(objects, valid, &Broken::default(), References::Here)
 }
 
-/// As [`validate_since`]; of `broken` objects, which could not be read completely, only names are trusted.
+/// Where an object stands that others refer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum References {
+    /// Among those that are checked: there are no others.
+    Here,
+    /// Maybe elsewhere, where another origin declares it: who knows all of them says which names there are.
+    Anywhere,
+}
+
+/// As [`validate_since`]; of `broken` objects, which could not be read completely, only what could be read is trusted.
 pub(crate) fn check<'a>(
     objects: impl IntoIterator<Item = &'a Object>,
     valid: impl IntoIterator<Item = &'a Object>,
-    broken: &BTreeSet<ObjectId>,
+    broken: &Broken,
+    references: References,
 ) -> Vec<Problem> {
     let index = Index::new(objects);
     let valid = Index::new(valid);
-    let mut checker = Checker { index: &index, valid: &valid, broken, problems: Vec::new() };
+    let mut checker = Checker { index: &index, valid: &valid, broken, references, problems: Vec::new() };
     for entity in index.entities.values() {
         checker.entity(entity);
     }
@@ -102,7 +115,8 @@ impl<'a> Index<'a> {
 struct Checker<'a> {
     index: &'a Index<'a>,
     valid: &'a Index<'a>,
-    broken: &'a BTreeSet<ObjectId>,
+    broken: &'a Broken,
+    references: References,
     problems: Vec<Problem>,
 }
 
@@ -112,7 +126,7 @@ impl<'a> Checker<'a> {
     }
 
     fn is_broken(&self, kind: ObjectKind, name: &Name) -> bool {
-        !self.broken.is_empty() && self.broken.contains(&ObjectId { kind, name: name.clone() })
+        self.broken.has(kind, name)
     }
 
     /// Whether the view, or one of its entities, could not be read completely.
@@ -149,7 +163,10 @@ impl<'a> Checker<'a> {
         name: &Name,
         known: impl IntoIterator<Item = &'n str>,
     ) {
-        self.problem(path, format!("there is no {what} `{name}`{}", did_you_mean(name, known)));
+        match self.references {
+            References::Here => self.problem(path, format!("there is no {what} `{name}`{}", did_you_mean(name, known))),
+            References::Anywhere => {}
+        }
     }
 
     fn entity(&mut self, entity: &Entity) {

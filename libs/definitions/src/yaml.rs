@@ -11,12 +11,7 @@ mod places;
 mod reader;
 mod text;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use larder_types::{Error, Name};
 
@@ -28,7 +23,10 @@ use self::{
     reader::{FromNode, Reader, join},
     text::NameText,
 };
-use crate::{Location, Object, ObjectId, ObjectKind, Problem, validate};
+use crate::{
+    Location, Object, ObjectId, ObjectKind, Problem,
+    validate::{self, Broken, References},
+};
 
 /// Stands for a name that could not be read; users cannot declare names that start like it.
 pub(crate) const UNREAD: &str = "__unread";
@@ -70,11 +68,16 @@ impl FeatureRepository {
 ///
 /// Relative paths of Parquet sources start at the file that names them and become absolute.
 pub fn read_folder(path: &Path) -> Result<FeatureRepository, Vec<Problem>> {
-    read_folder_beside(path, &[])
+    read_files(path, References::Here)
 }
 
-/// As [`read_folder`], for files that may refer to objects that are declared `elsewhere`, by other origins.
-pub fn read_folder_beside(path: &Path, elsewhere: &[Object]) -> Result<FeatureRepository, Vec<Problem>> {
+/// As [`read_folder`], for a part of a project: what its files refer to and do not declare may be declared elsewhere, by
+/// other origins. Whoever knows the whole project checks that.
+pub fn read_part(path: &Path) -> Result<FeatureRepository, Vec<Problem>> {
+    read_files(path, References::Anywhere)
+}
+
+fn read_files(path: &Path, references: References) -> Result<FeatureRepository, Vec<Problem>> {
     let unreadable = |path: &Path, error: std::io::Error| {
         vec![Problem::new("", format!("{} cannot be read: {error}", path.display()))]
     };
@@ -90,14 +93,14 @@ pub fn read_folder_beside(path: &Path, elsewhere: &[Object]) -> Result<FeatureRe
             Err(error) => reading.problems.extend(unreadable(file, error)),
         }
     }
-    reading.finish(&path.display().to_string(), elsewhere)
+    reading.finish(&path.display().to_string(), references)
 }
 
 /// As [`read_folder`] for a single text; `file` is what its problems call it, relative paths start at `base`.
 pub fn read_text(file: &str, base: &Path, text: &str) -> Result<FeatureRepository, Vec<Problem>> {
     let mut reading = Reading::default();
     reading.read(file, base, text);
-    reading.finish(file, &[])
+    reading.finish(file, References::Here)
 }
 
 /// The JSON Schema of a definition file, for editors.
@@ -190,16 +193,13 @@ impl Reading {
     }
 
     /// The repository, or everything that is wrong with it, by place.
-    fn finish(mut self, what: &str, elsewhere: &[Object]) -> Result<FeatureRepository, Vec<Problem>> {
+    fn finish(mut self, what: &str, references: References) -> Result<FeatureRepository, Vec<Problem>> {
         if self.project.is_none() && self.problems.is_empty() {
             let message = format!("{what} does not say which project it declares: write `project: <name>` in one file");
             self.problems.push(Problem::new("", message));
         }
-        let broken = self.broken();
-        let others = elsewhere.iter().filter(|object| !self.objects.contains_key(&object.id()));
-        let found = validate::check(self.objects.values().chain(others), std::iter::empty(), &broken);
-        let is_ours = |problem: &Problem| self.places.locate(&problem.path).is_some();
-        let found = found.into_iter().filter(|problem| elsewhere.is_empty() || is_ours(problem));
+        let broken = Broken::of(self.problems.iter().map(|problem| problem.path.as_str()));
+        let found = validate::check(self.objects.values(), std::iter::empty(), &broken, references).into_iter();
         let found = found.map(|problem| Problem { location: self.places.locate(&problem.path).cloned(), ..problem });
         self.problems.extend(found);
         match self.project {
@@ -216,21 +216,6 @@ impl Reading {
                 self.problems.dedup();
                 Err(self.problems)
             }
-        }
-    }
-
-    /// Objects that a problem was told of while they were read.
-    fn broken(&self) -> BTreeSet<ObjectId> {
-        let is_broken = |id: &&ObjectId| {
-            let path = id.path();
-            self.problems.iter().any(|problem| {
-                problem.path.strip_prefix(&path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-            })
-        };
-        if self.problems.is_empty() {
-            BTreeSet::new()
-        } else {
-            self.objects.keys().filter(is_broken).cloned().collect()
         }
     }
 }

@@ -32,6 +32,9 @@ fn owner(catalog: &Catalog, id: &ObjectId) -> String {
 /// What an object, or a feature of it, is made from and what is made from it. NOT_FOUND with near names.
 pub fn lineage(catalog: &Catalog, id: &ObjectId, feature: Option<&Name>) -> Result<Answer> {
     check_known(catalog, id)?;
+    if let Some(feature) = feature {
+        check_part(catalog, id, feature)?;
+    }
     let lineage = Lineage::of(catalog)?;
     let up = lineage.around(id, feature, larder_definitions::lineage::Direction::Upstream);
     let down = lineage.around(id, feature, larder_definitions::lineage::Direction::Downstream);
@@ -59,6 +62,26 @@ fn check_known(catalog: &Catalog, id: &ObjectId) -> Result<()> {
     let names: Vec<&str> = known.iter().map(Name::as_str).collect();
     let place = format!("project {} at revision {}", catalog.project, catalog.revision);
     Err(unknown_name(&place, id.kind.as_str(), id.name.as_str(), &names))
+}
+
+/// Views have features, and what is computed has request data besides; nothing else has parts that can be asked for.
+fn check_part(catalog: &Catalog, id: &ObjectId, part: &Name) -> Result<()> {
+    let known: Vec<&str> = match id.kind {
+        ObjectKind::FeatureView => catalog.feature_views.get(&id.name).map_or_else(Vec::new, |view| {
+            view.definition.features.iter().map(|feature| feature.name.as_str()).collect()
+        }),
+        ObjectKind::OnDemandFeatureView => {
+            catalog.on_demand_feature_views.get(&id.name).map_or_else(Vec::new, |view| {
+                let request = view.request.iter().map(|field| field.name.as_str());
+                view.features.iter().map(|feature| feature.name.as_str()).chain(request).collect()
+            })
+        }
+        ObjectKind::Entity | ObjectKind::Source | ObjectKind::FeatureService => Vec::new(),
+    };
+    if known.contains(&part.as_str()) {
+        return Ok(());
+    }
+    Err(unknown_name(&id.to_string(), "feature", part.as_str(), &known))
 }
 
 fn wire_node(catalog: &Catalog, node: &Node) -> LineageNode {

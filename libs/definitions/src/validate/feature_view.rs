@@ -5,10 +5,13 @@ use std::{
     time::Duration,
 };
 
-use larder_types::{KeyType, Name};
+use larder_types::{KeyType, Name, format_duration};
 
 use super::{Checker, path};
 use crate::{FeatureView, ObjectKind, schedule::Ticks, yaml::UNREAD};
+
+/// The greatest span of time: ten thousand years, as the contracts can say it.
+const LONGEST: Duration = Duration::from_secs(3_652_500 * 86_400);
 
 impl<'a> Checker<'a> {
     pub(super) fn feature_view(&mut self, view: &'a FeatureView) {
@@ -17,15 +20,37 @@ impl<'a> Checker<'a> {
         self.entities_of(&path, view);
         self.sources_of(&path, view);
         self.features_of(&path, view);
-        if view.ttl == Some(Duration::ZERO) {
-            self.problem(format!("{path}.ttl"), "a ttl is above zero; `ttl: none` means no limit");
+        self.spans_of(&path, view);
+        if !view.online && !view.offline {
+            let message =
+                "a view that is neither served nor in training sets is of no use: `online` or `offline` is true";
+            self.problem(format!("{path}.offline"), message);
         }
         if let Some(schedule) = &view.schedule {
+            if !view.online {
+                let message = "a view with `online: false` is not materialized: it has no schedule";
+                self.problem(format!("{path}.schedule"), message);
+            }
             let (cron, time_zone) = Ticks::check(schedule);
             for (field, error) in [("cron", cron), ("time_zone", time_zone)] {
                 if let Some(error) = error {
                     self.problem(format!("{path}.schedule.{field}"), error.message());
                 }
+            }
+        }
+    }
+
+    fn spans_of(&mut self, path: &str, view: &'a FeatureView) {
+        if view.ttl == Some(Duration::ZERO) {
+            self.problem(format!("{path}.ttl"), "a ttl is above zero; `ttl: none` means no limit");
+        }
+        for (field, span) in [("ttl", view.ttl), ("allowed_lateness", view.allowed_lateness)] {
+            if span.is_some_and(|span| span > LONGEST) {
+                let none = if field == "ttl" { "; `ttl: none` means no limit" } else { "" };
+                self.problem(
+                    format!("{path}.{field}"),
+                    format!("is longer than {}, the greatest{none}", format_duration(LONGEST)),
+                );
             }
         }
     }

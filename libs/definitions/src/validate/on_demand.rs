@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use larder_expressions::{Expression, Input};
+use larder_types::{ScalarType, ValueType};
 
 use super::{Checker, path};
 use crate::{Engine, ObjectKind, OnDemandFeatureView, expressions::expression_inputs};
@@ -33,17 +34,21 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Whether every input is a feature view that could be read completely.
+    /// Whether every input is a feature view, and all names that expressions may use are known.
     fn inputs_of(&mut self, path: &str, view: &'a OnDemandFeatureView) -> bool {
         let mut seen = BTreeSet::new();
-        let mut all_known = !self.is_broken(ObjectKind::OnDemandFeatureView, &view.name);
+        let mut all_known = ["inputs", "request"]
+            .iter()
+            .all(|list| !self.broken.unread(ObjectKind::OnDemandFeatureView, &view.name, list).names);
         for (position, name) in view.inputs.iter().enumerate() {
             let path = format!("{path}.inputs[{position}]");
             if !seen.insert(name) {
                 self.problem(&path, format!("input `{name}` is there twice"));
             }
             match self.index.feature_views.get(name.as_str()) {
-                Some(input) => all_known &= !self.is_broken(ObjectKind::FeatureView, &input.name),
+                Some(input) => {
+                    all_known &= !self.broken.unread(ObjectKind::FeatureView, &input.name, "features").names;
+                }
                 None if self.index.on_demand_feature_views.contains_key(name.as_str()) => {
                     all_known = false;
                     let message = format!(
@@ -100,11 +105,51 @@ impl<'a> Checker<'a> {
     fn expressions_of(&mut self, path: &str, view: &'a OnDemandFeatureView) {
         let views = view.inputs.iter().filter_map(|name| self.index.feature_views.get(name.as_str()).copied());
         let inputs: Vec<Input> = expression_inputs(view, views);
+        let unread = self.broken.unread(ObjectKind::OnDemandFeatureView, &view.name, "features");
+        let of_unknown_type: Vec<usize> = self.of_unknown_type(view, &inputs);
         for feature in &view.features {
             let Engine::Sql(sql) = &feature.engine;
-            if let Err(error) = Expression::compile(sql, &inputs, feature.value_type) {
-                self.problem(format!("{path}.features.{}.sql", feature.name), error.message());
+            if unread.may_differ(&feature.name, "sql") {
+                continue;
+            }
+            let is_declared = !unread.may_differ(&feature.name, "type");
+            let declared = is_declared.then_some(feature.value_type);
+            if let Some(message) = wrong_with(sql, &inputs, &of_unknown_type, declared) {
+                self.problem(format!("{path}.features.{}.sql", feature.name), message);
             }
         }
     }
+
+    /// Positions of inputs whose types could not be read.
+    fn of_unknown_type(&self, view: &OnDemandFeatureView, inputs: &[Input]) -> Vec<usize> {
+        let is_unknown = |input: &Input| {
+            let unread = match &input.view {
+                Some(view) => self.broken.unread(ObjectKind::FeatureView, view, "features"),
+                None => self.broken.unread(ObjectKind::OnDemandFeatureView, &view.name, "request"),
+            };
+            unread.may_differ(&input.name, "type")
+        };
+        inputs.iter().enumerate().filter(|(_, input)| is_unknown(input)).map(|(position, _)| position).collect()
+    }
+}
+
+/// What is wrong with an expression; where types are not known, what is wrong with it whatever they are.
+fn wrong_with(sql: &str, inputs: &[Input], of_unknown_type: &[usize], declared: Option<ValueType>) -> Option<String> {
+    let compile = |inputs: &[Input], declared| Expression::compile(sql, inputs, declared).err();
+    if let (Some(declared), []) = (declared, of_unknown_type) {
+        return compile(inputs, declared).map(|error| error.message().to_owned());
+    }
+    let types = ScalarType::ALL.into_iter().flat_map(|scalar| [ValueType::Scalar(scalar), ValueType::List(scalar)]);
+    let mut wrong: Option<String> = None;
+    for value_type in types {
+        let mut inputs = inputs.to_vec();
+        for position in of_unknown_type {
+            inputs[*position].value_type = value_type;
+        }
+        let message = compile(&inputs, declared.unwrap_or(value_type))?.message().to_owned();
+        if *wrong.get_or_insert_with(|| message.clone()) != message {
+            return None;
+        }
+    }
+    wrong
 }

@@ -135,7 +135,11 @@ impl<'a> Checker<'a> {
     ) {
         let names: Vec<&Name> = self.stored_views(used).into_iter().flat_map(|view| &view.entities).collect();
         let entities: Vec<_> = names.iter().filter_map(|name| self.index.entities.get(name.as_str())).collect();
-        if self.is_used_broken(used) || entities.len() < names.len() {
+        let inputs_are_here = match used {
+            Used::Stored(_) => true,
+            Used::Computed(view) => self.stored_views(used).len() == view.inputs.len(),
+        };
+        if self.is_used_broken(used) || !inputs_are_here || entities.len() < names.len() {
             return;
         }
         let keys: BTreeMap<&Name, ValueType> = entities

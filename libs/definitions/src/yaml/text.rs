@@ -6,7 +6,7 @@ use larder_types::{KeyType, Name, ScalarType, ValueType, parse_duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{
-    node::Node,
+    node::{Node, Value},
     reader::{FromNode, Reader},
 };
 use crate::validate::did_you_mean;
@@ -32,9 +32,27 @@ pub(super) struct SpanText(pub(super) Duration);
 pub(super) struct TtlText(pub(super) Option<Duration>);
 
 /// Reads a text and what it means; why it does not is told at its place.
-fn read<T>(node: &Node, reader: &mut Reader, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-    let text = String::from_node(node, reader)?;
+fn read<T>(node: &Node, reader: &mut Reader, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    let text = match &node.value {
+        Value::Number(number) => in_quotes(number, node, reader, &parse)?,
+        Value::Bool(value) => in_quotes(&value.to_string(), node, reader, &parse)?,
+        Value::Null | Value::Text(_) | Value::List(_) | Value::Map(_) => String::from_node(node, reader)?,
+    };
     parse(&text).map_err(|message| reader.problem(node.place, message)).ok()
+}
+
+/// What YAML reads as something else than text: quotes help only where the text would be right.
+fn in_quotes<T>(
+    text: &str,
+    node: &Node,
+    reader: &mut Reader,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Option<String> {
+    if let Err(message) = parse(text) {
+        reader.problem(node.place, message);
+        return None;
+    }
+    String::from_node(node, reader)
 }
 
 impl FromNode for NameText {
@@ -74,7 +92,7 @@ fn parse_type(text: &str) -> Result<ValueType, String> {
 
 impl FromNode for SpanText {
     fn from_node(node: &Node, reader: &mut Reader) -> Option<Self> {
-        read(node, reader, |text| parse_duration(text).map(Self).map_err(|error| error.to_string()))
+        read(node, reader, |text| parse_span(text).map(Self))
     }
 }
 
@@ -82,11 +100,22 @@ impl FromNode for TtlText {
     fn from_node(node: &Node, reader: &mut Reader) -> Option<Self> {
         read(node, reader, |text| match text {
             "none" => Ok(Self(None)),
-            span => {
-                let span = parse_duration(span);
-                span.map(|span| Self(Some(span))).map_err(|error| format!("{error}; `none` means no limit"))
-            }
+            span => match parse_span(span) {
+                Ok(Duration::ZERO) => Err("a ttl is above zero, e.g. 5d; `none` means no limit".to_owned()),
+                Ok(span) => Ok(Self(Some(span))),
+                Err(message) => Err(format!("{message}; `none` means no limit")),
+            },
         })
+    }
+}
+
+fn parse_span(text: &str) -> Result<Duration, String> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match parse_duration(text) {
+        Ok(span) => Ok(span),
+        Err(_) if is_number && text.bytes().all(|byte| byte == b'0') => Ok(Duration::ZERO),
+        Err(_) if is_number => Err(format!("`{text}` says no unit: write {text}d, {text}h, {text}m or {text}s")),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -339,7 +339,7 @@ fn what_going_back_means() {
         Note feature view profile: years is renamed to age: it keeps its column 1 and its values
         FullRunNeeded feature view profile: age reads column age in place of years: the watermark starts anew, run a full materialization
     "#]].assert_eq(&back(&second, &first));
-    let (_, second) = applied(&first, &without.split("feature_views").next().unwrap());
+    let (_, second) = applied(&first, without.split("feature_views").next().unwrap());
     expect![[r#"
         created feature view profile
         FullRunNeeded feature view profile: an earlier row set is read again: what came since is not in it until a materialization has run
@@ -350,7 +350,8 @@ fn what_going_back_means() {
         removed source pushed
         removed feature view profile
         Retires feature view profile: its online rows are no longer read and may be purged
-    "#]].assert_eq(&back(&first, &empty()));
+    "#]]
+    .assert_eq(&back(&first, &empty()));
 
     // Declared anew by another origin, the same words belong to the first one again.
     let removed = ChangeSet::whole(&first, "repo", vec![]);
@@ -369,4 +370,25 @@ fn what_going_back_means() {
         FullRunNeeded feature view profile: an earlier row set is read again: what came since is not in it until a materialization has run
     "#]].assert_eq(&back(&third, &first));
     assert_eq!(diff(&third, &first).changes.len(), 4);
+}
+
+#[test]
+fn whoever_declares_says_so_and_is_brief() {
+    let (_, state) = applied(&empty(), &small(TWO_FEATURES, ""));
+    let own = ChangeSet::whole(&state, "repo", objects(&small(TWO_FEATURES, "")));
+    let said = |origin: &str, message: String| ChangeSet { origin: origin.to_owned(), message, ..own.clone() };
+    let cases = [
+        (said("", String::new()), "origin"),
+        (said("  ", String::new()), "origin"),
+        (said(&"o".repeat(257), String::new()), "origin"),
+        (said("repo", "m".repeat(4097)), "message"),
+    ];
+    for (change, field) in cases {
+        let error = plan(&state, &change).unwrap_err();
+        assert_eq!((error.code(), error.violations()[0].field.as_str()), (ErrorCode::InvalidArgument, field));
+        let ChangeSet { origin, message, .. } = change;
+        let request = RollbackRequest { expected_revision: None, origin, message };
+        assert_eq!(plan_rollback(&state, &empty(), &request).unwrap_err().message(), error.message());
+    }
+    plan(&state, &said("repo", "m".repeat(4096))).unwrap();
 }

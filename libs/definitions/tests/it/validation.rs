@@ -1,6 +1,7 @@
 //! Every problem of a repository, with file, line, column and what would be right.
 
 use expect_test::{Expect, expect};
+use larder_definitions::yaml::{read_folder, read_part};
 
 use crate::projects::{TWO_FEATURES, lines, read, small};
 
@@ -265,7 +266,7 @@ fn spans_and_schedules() {
             "    ttl: 0d\n    allowed_lateness: 1 hour\n    schedule: {{ cron: '61 * * * *', time_zone: Europe/Berln }}\n{TWO_FEATURES}"
         ),
         expect![[r#"
-            larder.yaml:15:10: a ttl is above zero; `ttl: none` means no limit
+            larder.yaml:15:10: a ttl is above zero, e.g. 5d; `none` means no limit
             larder.yaml:16:23: `1 hour` is not a span of time: write a whole number and s, m, h or d, e.g. 90d or 12h
             larder.yaml:17:23: `61 * * * *` is not a cron expression (Component error: Number out of bounds.): write five fields, minute hour day-of-month month day-of-week, e.g. `0 */6 * * *`
             larder.yaml:17:48: `Europe/Berln` is not an IANA time zone, e.g. Europe/Berlin or UTC: did you mean `Europe/Berlin` or `Europe/Dublin` or `Europe/Belgrade`?
@@ -335,6 +336,11 @@ on_demand_feature_views:
         expect![[r#"
             larder.yaml:22:48: request data `age` has the name of a feature of its input `profile`
             larder.yaml:22:76: request data `customer_id` has the name of a join key of entity `customer`
+            larder.yaml:24:40: line 1, column 10: `incme` is neither a feature of an input view nor request data: did you mean `income`?
+            larder.yaml:25:38: the expression gives float64, which does not widen to the declared int64: declare float64, or write CAST(… AS int64)
+            larder.yaml:26:40: not a SQL expression: Expected: an expression, found: EOF
+            larder.yaml:27:40: line 1, column 1: `now` reads a clock; the only clock is `request_time()`, the instant of the request
+            larder.yaml:28:39: the expression gives float64, which does not widen to the declared string: declare float64, or write CAST(… AS string)
             larder.yaml:30:9: an on-demand feature needs the field `sql`
         "#]],
     );
@@ -454,7 +460,7 @@ fn a_problem_in_a_folder_names_the_file() {
     );
     write(".hidden/b.yaml", "not: [read");
     write("notes.txt", "not: [read");
-    let repository = larder_definitions::yaml::read_folder(folder.path()).unwrap();
+    let repository = read_folder(folder.path()).unwrap();
     assert_eq!(repository.objects.len(), 3);
     let location = repository.locate("feature_views.v.features.x.description").unwrap();
     assert!(location.file.ends_with("views/a.yaml") && location.line == 3, "{location}");
@@ -465,7 +471,7 @@ fn a_problem_in_a_folder_names_the_file() {
     write("views/b.yaml", "project: other\nfeature_services:\n  - { name: s, features: [{ view: w }] }\n");
     write("views/c.yaml", "a: \"\\xff");
     std::fs::write(folder.path().join("views/d.yaml"), b"project: payments\nentities: \xff").unwrap();
-    let problems = larder_definitions::yaml::read_folder(folder.path()).unwrap_err();
+    let problems = read_folder(folder.path()).unwrap_err();
     let text = lines(&problems).replace(&format!("{}/", folder.path().display()), "");
     expect![[r#"
         views/b.yaml:1:10: this says project `other`, entities.yml:1:10 says `payments`: a folder has one project
@@ -474,7 +480,7 @@ fn a_problem_in_a_folder_names_the_file() {
         views/d.yaml:2:1: is not UTF-8 text
     "#]]
     .assert_eq(&text);
-    assert!(larder_definitions::yaml::read_folder(&folder.path().join("nowhere")).is_err());
+    assert!(read_folder(&folder.path().join("nowhere")).is_err());
 }
 
 /// What is linked is declared; what cannot be looked at is told, since it would be taken for removed otherwise.
@@ -498,7 +504,7 @@ fn links_are_followed_once_and_what_leads_nowhere_is_told() {
     symlink(here, there.join("shared/back")).unwrap();
     symlink(here.join("own"), here.join("again")).unwrap();
     symlink(here.join("own/c.yaml"), here.join("again.yaml")).unwrap();
-    let repository = larder_definitions::yaml::read_folder(here).unwrap();
+    let repository = read_folder(here).unwrap();
     let found: Vec<String> =
         repository.objects.iter().map(|(object, at)| format!("{} {}", object.id(), at.file)).collect();
     let text = lines(&found).replace(&format!("{}/", here.display()), "");
@@ -513,7 +519,7 @@ fn links_are_followed_once_and_what_leads_nowhere_is_told() {
     symlink("nowhere.yaml", there.join("shared/gone.yaml")).unwrap();
     symlink("self", here.join("self")).unwrap();
     fs::create_dir(here.join("folder.yaml")).unwrap();
-    let problems = larder_definitions::yaml::read_folder(here).unwrap_err();
+    let problems = read_folder(here).unwrap_err();
     let mut told: Vec<String> = problems.iter().map(ToString::to_string).collect();
     told.sort();
     let text = lines(&told).replace(&format!("{}/", here.display()), "");
@@ -524,4 +530,98 @@ fn links_are_followed_once_and_what_leads_nowhere_is_told() {
         self is a link that leads nowhere: Too many levels of symbolic links (os error 40)
     "#]]
     .assert_eq(&text);
+}
+
+/// One thing that could not be read hides nothing that is wrong whatever it was to be.
+#[test]
+fn a_type_that_cannot_be_read_hides_no_other_problem() {
+    let more = "on_demand_feature_views:
+  - name: computed
+    inputs: [profile]
+    request: [{ name: amount, type: flot }]
+    features:
+      - { name: typo, type: int64, sql: agee + income }
+      - { name: fine, type: int64, sql: age + 1 }
+      - { name: whatever, type: float64, sql: upper(income + 1.5) }
+      - { name: asked, type: float64, sql: amount * incme }
+      - { name: untyped, type: itn64, sql: nope + 1 }
+      - { name: unsaid, type: int64 }
+";
+    check(
+        &small("    features: [{ name: age, type: int46 }, { name: income, type: float64 }]", more),
+        expect![[r#"
+            larder.yaml:15:35: `int46` is not a type: a type is one of bool, int32, int64, float32, float64, string, bytes, timestamp, or list<…> of one of them: did you mean `int64` or `int32`?
+            larder.yaml:19:37: `flot` is not a type: a type is one of bool, int32, int64, float32, float64, string, bytes, timestamp, or list<…> of one of them: did you mean `float32` or `float64`?
+            larder.yaml:21:41: line 1, column 1: `agee` is neither a feature of an input view nor request data: did you mean `age`?
+            larder.yaml:23:47: line 1, column 7: argument 1 of `upper` must be string, not float64
+            larder.yaml:24:44: line 1, column 10: `incme` is neither a feature of an input view nor request data: did you mean `income`?
+            larder.yaml:25:32: `itn64` is not a type: a type is one of bool, int32, int64, float32, float64, string, bytes, timestamp, or list<…> of one of them: did you mean `int64`?
+            larder.yaml:25:44: line 1, column 1: `nope` is neither a feature of an input view nor request data; there are `age`, `amount`, `income`
+            larder.yaml:26:9: an on-demand feature needs the field `sql`
+        "#]],
+    );
+}
+
+#[test]
+fn what_can_never_be_meant() {
+    for fields in ["    ttl: 0", "    ttl: 5", "    ttl: true", "    ttl: 3652501d", "    ttl: 300000000d"] {
+        let problems = read(&small(&format!("{fields}\n{TWO_FEATURES}"), "")).unwrap_err();
+        assert_eq!(problems.len(), 1, "{fields}: {}", lines(&problems));
+    }
+    read(&small(&format!("    ttl: 3652500d\n    schedule: {{ cron: '0 0 29 2 *' }}\n{TWO_FEATURES}"), "")).unwrap();
+    check_view(
+        &format!(
+            "    ttl: 5\n    allowed_lateness: 300000000d\n    online: false\n    offline: false\n    schedule: {{ cron: '0 0 31 2 *' }}\n{TWO_FEATURES}"
+        ),
+        expect![[r#"
+            larder.yaml:15:10: `5` says no unit: write 5d, 5h, 5m or 5s; `none` means no limit
+            larder.yaml:16:23: is longer than 3652500d, the greatest
+            larder.yaml:18:14: a view that is neither served nor in training sets is of no use: `online` or `offline` is true
+            larder.yaml:19:15: a view with `online: false` is not materialized: it has no schedule
+            larder.yaml:19:23: `0 0 31 2 *` never comes round: there is no such day
+        "#]],
+    );
+    check_view(
+        "    ttl: 0\n    features: [{ name: 64, type: 64 }, { name: true, type: int64 }]",
+        expect![[r#"
+        larder.yaml:15:10: a ttl is above zero, e.g. 5d; `none` means no limit
+        larder.yaml:16:24: `64` is not a name: a name is a letter or underscore, then letters, digits and underscores, at most 128 characters
+        larder.yaml:16:34: `64` is not a type: a type is one of bool, int32, int64, float32, float64, string, bytes, timestamp, or list<…> of one of them
+        larder.yaml:16:48: text is wanted here, not `true`: put it in quotes
+    "#]],
+    );
+    check_view(
+        &format!("    ttl: 300000000d\n{TWO_FEATURES}"),
+        expect![[r#"
+        larder.yaml:15:10: is longer than 3652500d, the greatest; `ttl: none` means no limit
+    "#]],
+    );
+}
+
+/// A part of a project: what it refers to may be declared by others, and all else is told.
+#[test]
+fn a_part_of_a_project_is_checked_as_far_as_it_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("uses.yaml");
+    let read = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        (read_part(&file), read_folder(&file))
+    };
+    let text = "project: payments
+feature_views:
+  - { name: mine, entities: [customer], source: history, push_source: pushed, features: [{ name: a, type: int64 }] }
+on_demand_feature_views:
+  - { name: ratio, inputs: [mine, theirs], features: [{ name: r, type: int64, sql: a + b }] }
+feature_services:
+  - { name: s, features: [{ view: theirs, select: [b] }, { view: ratio, join_keys: { customer_id: payer } }, { view: mine }] }
+";
+    let (part, whole) = read(text);
+    assert_eq!(part.unwrap().objects.len(), 3);
+    assert_eq!(whole.unwrap_err().len(), 5, "alone, it refers to what is not there");
+    let wrong = text
+        .replace("type: int64 }] }\non", "type: int46 }], ttl: 0 }\non")
+        .replace("view: mine }", "view: mine, select: [c] }");
+    let problems = read(&wrong).0.unwrap_err();
+    assert_eq!(problems.len(), 2, "{}", lines(&problems));
+    assert!(problems.iter().all(|problem| problem.location.is_some()));
 }

@@ -81,6 +81,15 @@ async fn lineage_goes_both_ways_from_what_is_asked_for() {
         let error = client.lineage(&project(), &view("profil"), None).await.unwrap_err();
         assert_eq!(error.code(), ErrorCode::NotFound);
         assert!(error.message().contains("did you mean profile?"), "{error}");
+        let parts =
+            [(ObjectKind::FeatureView, "profile", "incom"), (ObjectKind::OnDemandFeatureView, "ratios", "loan")];
+        for (kind, object, part) in parts.into_iter().chain([(ObjectKind::FeatureService, "scoring", "age")]) {
+            let error = client.lineage(&project(), &id(kind, object), Some(part)).await.unwrap_err();
+            assert_eq!(error.code(), ErrorCode::NotFound);
+            assert!(error.message().contains(&format!("has no feature `{part}`")), "{error}");
+        }
+        let error = client.lineage(&project(), &view("profile"), Some("incom")).await.unwrap_err();
+        assert!(error.message().contains("did you mean income?"), "{error}");
     }
 }
 
