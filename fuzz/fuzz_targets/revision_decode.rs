@@ -1,4 +1,4 @@
-//! Any bytes as a revision, a project's snapshot or an event of a run: what they say, or an error. What could be read is
+//! Any bytes as a revision, a project's snapshot, an event of a run or a snapshot of runs: what they say, or an error. What could be read is
 //! written and read again without change, and folded or refused.
 
 #![no_main]
@@ -25,5 +25,12 @@ fuzz_target!(|bytes: &[u8]| {
         let again = event.encode().expect("what was read can be written");
         assert_eq!(RunEvent::decode(&again).expect("what was written can be read"), event);
         let _ = RunsState::default().apply(&event);
+        if let Ok(mut state) = RunsState::decode(bytes) {
+            let _ = state.apply(&event);
+        }
+    }
+    if let Ok(state) = RunsState::decode(bytes) {
+        let again = state.encode().expect("what was read can be written");
+        assert_eq!(RunsState::decode(&again).expect("what was written can be read"), state);
     }
 });

@@ -1,9 +1,10 @@
 //! A catalog in pieces: split below 1 MiB each, and put together again.
 //!
-//! [`whole`] and [`change`] make pieces; an [`Assembler`] takes them. What a reader does not understand (a kind, a type or
+//! [`whole`] and [`change`] make pieces; an [`Assembler`] takes them; [`encode_kept`] puts all of them in one. What a reader does not understand (a kind, a type or
 //! an engine of a later release) is left out into `not_understood` and never an error.
 
 mod assemble;
+mod kept;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use larder_types::{Name, Revision};
 use prost::Message as _;
 
 pub use assemble::Assembler;
+pub use kept::{decode_kept, encode_kept};
 
 use crate::{
     registry::v1::{CatalogEntry, CatalogPiece},

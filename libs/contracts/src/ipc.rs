@@ -1,6 +1,9 @@
 //! Record batches as one Arrow IPC stream in pieces: how spines and training sets travel.
 
-use std::fmt;
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use arrow::{
     array::RecordBatch,
@@ -80,12 +83,17 @@ impl IpcDecoder {
             self.last_bytes.rotate_left(1);
             self.last_bytes[END_OF_STREAM.len() - 1] = *byte;
         }
-        let mut buffer = Buffer::from(piece);
-        let mut batches = Vec::new();
-        while !buffer.is_empty() {
-            batches.extend(self.decoder.decode(&mut buffer).map_err(not_read)?);
-        }
-        Ok(batches)
+        let mut decoder = std::mem::take(&mut self.decoder);
+        // Arrow's decoder answers some wrong lengths with a panic; then what it had read is dropped with it.
+        let decoded = catch_unwind(AssertUnwindSafe(move || {
+            let batches = decode_all(&mut decoder, Buffer::from(piece));
+            (decoder, batches)
+        }));
+        let Ok((decoder, batches)) = decoded else {
+            return Err(Error::invalid_argument("this is not an Arrow IPC stream: its lengths do not fit together"));
+        };
+        self.decoder = decoder;
+        batches
     }
 
     /// The schema, once it was read.
@@ -103,6 +111,14 @@ impl IpcDecoder {
         }
         Ok(())
     }
+}
+
+fn decode_all(decoder: &mut StreamDecoder, mut buffer: Buffer) -> Result<Vec<RecordBatch>> {
+    let mut batches = Vec::new();
+    while !buffer.is_empty() {
+        batches.extend(decoder.decode(&mut buffer).map_err(not_read)?);
+    }
+    Ok(batches)
 }
 
 fn not_read(error: ArrowError) -> Error {
@@ -130,6 +146,22 @@ mod tests {
         let ids: ArrayRef = Arc::new((0..rows).map(|row| (row % 3 > 0).then_some(7)).collect::<Int64Array>());
         let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(|row| "x".repeat(row % 50))));
         RecordBatch::try_new(Arc::new(schema()), vec![ids, texts]).unwrap()
+    }
+
+    /// What a caller sends is its own mistake, wherever in the stream it lies.
+    #[test]
+    fn a_stream_with_a_changed_byte_is_batches_or_an_error() {
+        let whole = stream(&[batch(100)]).concat();
+        for place in 0..whole.len() {
+            for change in [0x01, 0x80, 0xff] {
+                let mut changed = whole.clone();
+                changed[place] ^= change;
+                let mut decoder = IpcDecoder::new();
+                if let Err(error) = decoder.decode(changed.into()) {
+                    assert_eq!(error.code(), ErrorCode::InvalidArgument, "{place}: {error}");
+                }
+            }
+        }
     }
 
     fn stream(batches: &[RecordBatch]) -> Vec<Bytes> {

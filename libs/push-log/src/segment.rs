@@ -14,14 +14,15 @@
 //! | 40–43 | CRC-32 of the trailer's bytes before |
 //! | 44–47 | `LSEG` |
 
-use std::io::Cursor;
+use std::panic::catch_unwind;
 
 use arrow::{
     array::RecordBatch,
+    buffer::Buffer,
     compute::{concat_batches, max, min},
     datatypes::SchemaRef,
     error::ArrowError,
-    ipc::{reader::StreamReader, writer::StreamWriter},
+    ipc::{reader::StreamDecoder, writer::StreamWriter},
 };
 use bytes::Bytes;
 use larder_types::{Error, Result, Timestamp};
@@ -87,11 +88,25 @@ pub fn decode_segment(name: &str, bytes: &Bytes) -> Result<Vec<RecordBatch>> {
     if crc32fast::hash(stream) != summary.stream_crc {
         return Err(lost("its rows do not have the checksum they were written with"));
     }
-    let reader = StreamReader::try_new(Cursor::new(stream), None).map_err(|error| lost(&error.to_string()))?;
-    let batches: Vec<_> = reader.collect::<Result<_, _>>().map_err(|error| lost(&error.to_string()))?;
+    let stream = bytes.slice(..stream_end);
+    // Arrow's decoder answers some wrong lengths with a panic.
+    let decoded = catch_unwind(|| decode_stream(stream));
+    let decoded = decoded.map_err(|_| lost("the lengths in it do not fit together"))?;
+    let batches = decoded.map_err(|error| lost(&error.to_string()))?;
     if let Some(first) = batches.first() {
         LogSchema::of(&first.schema()).map_err(|error| lost(error.message()))?;
     }
+    Ok(batches)
+}
+
+/// By the decoder that takes no memory for lengths that are only announced.
+fn decode_stream(stream: Bytes) -> Result<Vec<RecordBatch>, ArrowError> {
+    let (mut decoder, mut buffer) = (StreamDecoder::new(), Buffer::from(stream));
+    let mut batches = Vec::new();
+    while !buffer.is_empty() {
+        batches.extend(decoder.decode(&mut buffer)?);
+    }
+    decoder.finish()?;
     Ok(batches)
 }
 

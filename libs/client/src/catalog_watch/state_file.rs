@@ -1,7 +1,6 @@
 //! The last catalog in a file, replaced as a whole: what a service starts from while no registry answers.
 //!
-//! A cache: whatever cannot be read counts as nothing. The content is a line that names the format and the pieces of the
-//! catalog, each after its length.
+//! A cache: whatever cannot be read counts as nothing.
 
 use std::{
     fs::{self, File},
@@ -9,15 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use larder_contracts::{
-    catalog::{Assembler, whole},
-    registry::v1::CatalogPiece,
-};
+use larder_contracts::catalog::{decode_kept, encode_kept};
 use larder_definitions::Catalog;
 use larder_types::{Error, Name, Result};
-use prost::Message as _;
-
-const FORMAT: &[u8] = b"larder catalog 1\n";
 
 #[derive(Debug, Clone)]
 pub(super) struct StateFile {
@@ -40,7 +33,7 @@ impl StateFile {
                 return None;
             }
         };
-        match decode(&bytes) {
+        match decode_kept(&bytes) {
             Ok(catalog) if catalog.project == *project => Some(catalog),
             Ok(_) => None,
             Err(error) => {
@@ -54,7 +47,7 @@ impl StateFile {
     pub(super) fn write(&self, catalog: &Catalog) -> Result<()> {
         let failed =
             |error: io::Error| Error::unavailable(format!("{}: {error}", self.path.display())).with_source(error);
-        self.replace(&encode(catalog)).map_err(failed)
+        self.replace(&encode_kept(catalog)).map_err(failed)
     }
 
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
@@ -66,25 +59,4 @@ impl StateFile {
         fs::rename(&beside, &self.path)?;
         File::open(&self.folder)?.sync_all()
     }
-}
-
-fn encode(catalog: &Catalog) -> Vec<u8> {
-    let mut bytes = FORMAT.to_vec();
-    for piece in whole(catalog) {
-        bytes.extend_from_slice(&piece.encode_length_delimited_to_vec());
-    }
-    bytes
-}
-
-fn decode(bytes: &[u8]) -> Result<Catalog> {
-    let damaged = |what: &str| Error::data_loss(format!("this is not a catalog that was kept here ({what})"));
-    let mut rest = bytes.strip_prefix(FORMAT).ok_or_else(|| damaged("another format"))?;
-    let mut assembler = Assembler::whole(None);
-    while !rest.is_empty() {
-        let piece = CatalogPiece::decode_length_delimited(&mut rest).map_err(|error| damaged(&error.to_string()))?;
-        if let Some(catalog) = assembler.add(piece)? {
-            return if rest.is_empty() { Ok(catalog) } else { Err(damaged("too long")) };
-        }
-    }
-    Err(damaged("cut short"))
 }
