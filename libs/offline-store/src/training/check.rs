@@ -40,7 +40,7 @@ impl Needed {
                 return;
             };
             if !fits(field.data_type()) {
-                let text = format!("column `{name}` ({what}) has type {}, {wanted} is wanted", field.data_type());
+                let text = format!("column `{name}` ({what}) {}", misfit(field.data_type(), wanted));
                 wrong.push((name.to_owned(), text));
             }
         };
@@ -61,6 +61,22 @@ impl Needed {
     }
 }
 
+/// What is there in place of what is wanted, and what to write.
+fn misfit(found: &DataType, wanted: &str) -> String {
+    let advice = if wanted != ScalarType::Timestamp.as_str() {
+        ""
+    } else if matches!(found, DataType::Date32 | DataType::Date64) {
+        ": a day is no instant, write 2026-01-31T00:00:00Z or cast the column"
+    } else {
+        ": times such as 2026-01-31T09:30:00Z, in a column of timestamps"
+    };
+    if *found == DataType::Null {
+        format!("has no value in any row, {wanted} is wanted")
+    } else {
+        format!("has type {found}, {wanted} is wanted{advice}")
+    }
+}
+
 /// Integers are keys by value, whatever their width.
 fn fits_key(found: &DataType, wanted: KeyType) -> bool {
     match wanted {
@@ -75,6 +91,7 @@ fn missing(schema: &Schema, name: &str, what: &str, wanted: &str) -> String {
     let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     let near = near_names(name, known.iter().copied());
     let hint = match near.as_slice() {
+        [] if known.is_empty() => "it has no columns at all".to_owned(),
         [] => format!("its columns are {}", known.join(", ")),
         near => format!("did you mean {}?", near.join(", ")),
     };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Date32Array, Int64Array, NullArray, RecordBatch};
 use expect_test::{Expect, expect};
 use futures::StreamExt;
 use larder_definitions::selection::Asked;
@@ -36,7 +36,19 @@ async fn a_spine_that_lacks_what_is_needed() {
         (
             vec![("customer_id", texts(["ann"])), ("t", numbers())],
             expect![
-                "INVALID_ARGUMENT: the spine: column `t` (the time of each row) has type Int64, timestamp is wanted"
+                "INVALID_ARGUMENT: the spine: column `t` (the time of each row) has type Int64, timestamp is wanted: times such as 2026-01-31T09:30:00Z, in a column of timestamps"
+            ],
+        ),
+        (
+            vec![("customer_id", texts(["ann"])), ("t", Arc::new(Date32Array::from(vec![1])))],
+            expect![
+                "INVALID_ARGUMENT: the spine: column `t` (the time of each row) has type Date32, timestamp is wanted: a day is no instant, write 2026-01-31T00:00:00Z or cast the column"
+            ],
+        ),
+        (
+            vec![("customer_id", texts(["ann"])), ("t", Arc::new(NullArray::new(1)))],
+            expect![
+                "INVALID_ARGUMENT: the spine: column `t` (the time of each row) has no value in any row, timestamp is wanted"
             ],
         ),
         (
