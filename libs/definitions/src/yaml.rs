@@ -110,6 +110,19 @@ pub fn json_schema() -> serde_json::Value {
     schema.to_value()
 }
 
+/// The most problems that are told at once.
+const MOST_PROBLEMS: usize = 100;
+
+/// The first of them, and how many more there are.
+fn first_of(mut problems: Vec<Problem>) -> Vec<Problem> {
+    let more = problems.len().saturating_sub(MOST_PROBLEMS);
+    if more > 0 {
+        problems.truncate(MOST_PROBLEMS);
+        problems.push(Problem::new("", format!("and {more} more")));
+    }
+    problems
+}
+
 /// Files read so far.
 #[derive(Default)]
 struct Reading {
@@ -214,7 +227,7 @@ impl Reading {
             Some(_) | None => {
                 self.problems.sort();
                 self.problems.dedup();
-                Err(self.problems)
+                Err(first_of(self.problems))
             }
         }
     }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
@@ -68,8 +68,8 @@ pub(super) struct NotYaml {
 pub(super) fn parse(text: &str) -> Result<Vec<Node>, NotYaml> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
-            max_events: 20_000_000,
-            max_nodes: 10_000_000,
+            max_events: 2_000_000,
+            max_nodes: 1_000_000,
         },
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         // A feature may be called `y`, `no` or `on`.
@@ -79,9 +79,29 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, NotYaml> {
         let place = error.location().map_or(Place { line: 1, column: 1 }, place);
         let message = error.without_snippet().to_string();
         let line = message.lines().next().unwrap_or_default();
-        NotYaml { place, message: line.split(" at line ").next().unwrap_or(line).to_owned() }
+        NotYaml { place, message: in_words(line.split(" at line ").next().unwrap_or(line)) }
     })
 }
+
+/// The parser's limits in the words of who writes definitions.
+fn in_words(message: &str) -> String {
+    let limits = [
+        (
+            "budget breached",
+            "it is larger than a file of definitions may be: make it several, or repeat less with `*name`",
+        ),
+        (
+            "alias replay limit",
+            "it repeats its parts with `*name` more often than a file of definitions may: write them out",
+        ),
+        ("recursion limit", "it is nested deeper than definitions ever are"),
+    ];
+    let known = limits.iter().find(|(start, _)| message.starts_with(start));
+    known.map_or_else(|| message.to_owned(), |(_, words)| (*words).to_owned())
+}
+
+/// The most items of one list: more than any project declares, and soon told.
+const MOST_ITEMS: usize = 50_000;
 
 fn place(location: serde_saphyr::Location) -> Place {
     let number = |number: u64| u32::try_from(number).unwrap_or(u32::MAX).max(1);
@@ -161,6 +181,9 @@ impl<'de> Visitor<'de> for AnyValue {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element()? {
+            if list.len() == MOST_ITEMS {
+                return Err(A::Error::custom(format!("a list has more than {MOST_ITEMS} items")));
+            }
             list.push(item);
         }
         Ok(Value::List(list))

@@ -625,3 +625,25 @@ feature_services:
     assert_eq!(problems.len(), 2, "{}", lines(&problems));
     assert!(problems.iter().all(|problem| problem.location.is_some()));
 }
+
+/// However much is wrong, what is told can be read, and limits are told in words.
+#[test]
+fn much_that_is_wrong_is_told_in_part() {
+    let problems = read(&format!("project: p\nentities: [{}]", "x, ".repeat(1_000))).unwrap_err();
+    assert_eq!((problems.len(), problems[100].to_string().as_str()), (101, "and 900 more"));
+    assert!(problems[..100].iter().all(|problem| problem.to_string().contains("an entity is wanted here, not `x`")));
+
+    let repeated = |name: &str, of: &str| format!("{name}: &{name} [{}]\n", format!("*{of}, ").repeat(20));
+    let bomb = format!("a: &a [1]\n{}", ["ab", "bc", "cd", "de", "ef"].map(|n| repeated(&n[1..], &n[..1])).concat());
+    let deep = format!("project: {}{}", "[".repeat(3_000), "]".repeat(3_000));
+    let long = format!("project: p\nentities: [{}]", "x, ".repeat(50_001));
+    for (text, words) in [
+        (bomb, "it is larger than a file of definitions may be: make it several, or repeat less"),
+        (deep, "it is nested deeper than definitions ever are"),
+        (long, "a list has more than 50000 items"),
+    ] {
+        let problems = read(&text).unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].message.starts_with(&format!("is not YAML: {words}")), "{}", problems[0]);
+    }
+}
