@@ -3,14 +3,18 @@
 mod files;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Instant,
 };
 
 use futures::{Stream, StreamExt, stream};
-use larder_client::{TrainingSet, TrainingSetEvent};
-use larder_definitions::run::Run;
-use larder_types::{Error, Name, Result};
+use larder_client::{FeatureSelection, TrainingSet, TrainingSetEvent};
+use larder_definitions::{
+    run::Run,
+    selection::{Asked, Selection},
+};
+use larder_types::{Error, KeyType, Name, Result, ScalarType, ValueType};
 use tokio::sync::mpsc;
 
 use self::files::{ResultFile, SpineFile};
@@ -71,7 +75,8 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
         build_on_server(context, &set).await?
     } else {
         let (spine, out) = (PathBuf::from(&arguments.spine), PathBuf::from(&arguments.out));
-        build_by_stream(context, &set, &spine, &out).await?
+        let spine = SpineFile::open(&spine, &column_types(context, &set).await?)?;
+        build_by_stream(context, &set, spine, &out).await?
     };
     let exit = runs::exit(&run);
     if exit != Exit::Ok {
@@ -120,8 +125,28 @@ async fn build_on_server(context: &Context, set: &TrainingSet) -> Outcome<(Run, 
     Err(ended_early())
 }
 
-async fn build_by_stream(context: &Context, set: &TrainingSet, spine: &Path, out: &Path) -> Outcome<(Run, u64)> {
-    let file = SpineFile::open(spine)?;
+/// The types that the features need the spine's columns to have, by name. A file of text says nothing of them.
+async fn column_types(context: &Context, set: &TrainingSet) -> Outcome<BTreeMap<String, ValueType>> {
+    let registry = context.services.registry()?;
+    let catalog = registry.told(registry.client.catalog(&set.project, None).await)?;
+    // What is wrong with the request, the materializer says.
+    let asked = match &set.features {
+        FeatureSelection::Service(service) => Asked::Service(service.clone()),
+        FeatureSelection::References(references) => Asked::References(references.clone()),
+    };
+    let Ok(selection) = Selection::resolve(&catalog, &asked, set.full_names) else { return Ok(BTreeMap::new()) };
+    let key = |key_type: KeyType| match ValueType::Scalar(key_type.scalar()) {
+        // The width of an integer key does not matter.
+        ValueType::Scalar(ScalarType::Int32) => ValueType::Scalar(ScalarType::Int64),
+        other => other,
+    };
+    let keys = selection.entity_columns.iter().map(|(name, key_type)| (name.to_string(), key(*key_type)));
+    let request = selection.request_columns.iter().map(|(name, value_type)| (name.to_string(), *value_type));
+    let time = (set.event_time.clone(), ValueType::Scalar(ScalarType::Timestamp));
+    Ok(keys.chain(request).chain([time]).collect())
+}
+
+async fn build_by_stream(context: &Context, set: &TrainingSet, file: SpineFile, out: &Path) -> Outcome<(Run, u64)> {
     let mut result = ResultFile::create(out)?;
     let bar = progress::sized(file.rows().unwrap_or(0), "training set");
     let materializer = context.services.materializer()?;

@@ -1,6 +1,7 @@
 //! Spines and training sets as files on this machine.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{BufReader, BufWriter, Seek},
     path::{Path, PathBuf},
@@ -9,11 +10,11 @@ use std::{
 
 use arrow::{
     array::RecordBatch,
-    datatypes::Schema,
+    datatypes::{Field, Schema},
     error::ArrowError,
     ipc::{reader::FileReader, writer::FileWriter},
 };
-use larder_types::Error;
+use larder_types::{Error, ScalarType, ValueType};
 use parquet::arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder};
 
 use crate::failure::{Failure, Outcome};
@@ -29,8 +30,9 @@ pub(super) struct SpineFile {
 }
 
 impl SpineFile {
-    /// Parquet, Arrow or CSV, by the name of the file. The types of CSV columns are found by reading all of it.
-    pub(super) fn open(path: &Path) -> Outcome<Self> {
+    /// Parquet, Arrow or CSV, by the name of the file. Columns of CSV have the `types` that are wanted of them; those of the
+    /// others are found by reading all of it.
+    pub(super) fn open(path: &Path, types: &BTreeMap<String, ValueType>) -> Outcome<Self> {
         let name = path.display().to_string();
         let file = File::open(path).map_err(|error| Failure::io(format_args!("{name} cannot be opened"), &error))?;
         let kind = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_owned();
@@ -45,7 +47,7 @@ impl SpineFile {
             "arrow" | "feather" | "ipc" => {
                 (None, Box::new(FileReader::try_new(BufReader::new(file), None).map_err(wrong)?))
             }
-            "csv" => (None, Box::new(csv(file).map_err(wrong)?)),
+            "csv" => (None, Box::new(csv(file, types).map_err(wrong)?)),
             _ => {
                 let message = format!("{name} is of no kind that a spine can be: name it .parquet, .arrow or .csv");
                 return Err(Failure::wrong(message));
@@ -69,10 +71,20 @@ impl Iterator for SpineFile {
     }
 }
 
-fn csv(mut file: File) -> Result<impl Iterator<Item = Result<RecordBatch, ArrowError>> + Send, ArrowError> {
+fn csv(
+    mut file: File,
+    types: &BTreeMap<String, ValueType>,
+) -> Result<impl Iterator<Item = Result<RecordBatch, ArrowError>> + Send + use<>, ArrowError> {
     let format = arrow_csv::reader::Format::default().with_header(true);
-    let (schema, _): (Schema, usize) = format.infer_schema(BufReader::new(&file), None)?;
+    let (found, _): (Schema, usize) = format.infer_schema(BufReader::new(&file), None)?;
     file.rewind()?;
+    let column = |field: &Arc<Field>| match types.get(field.name()) {
+        Some(ValueType::Scalar(scalar)) if *scalar != ScalarType::Bytes => {
+            Field::new(field.name(), scalar.arrow(), true)
+        }
+        Some(ValueType::Scalar(_) | ValueType::List(_)) | None => field.as_ref().clone(),
+    };
+    let schema = Schema::new(found.fields().iter().map(column).collect::<Vec<_>>());
     arrow_csv::ReaderBuilder::new(Arc::new(schema)).with_format(format).with_batch_size(BATCH_ROWS).build(file)
 }
 
@@ -181,7 +193,8 @@ mod tests {
             file.write(&batch()).unwrap();
             assert!(!path.exists());
             file.finish().unwrap();
-            let read: Vec<RecordBatch> = SpineFile::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
+            let read: Vec<RecordBatch> =
+                SpineFile::open(&path, &BTreeMap::new()).unwrap().collect::<Result<_, _>>().unwrap();
             assert_eq!(format!("{read:?}"), format!("{:?}", [batch()]));
         }
         let mut abandoned = ResultFile::create(&folder.path().join("other.parquet")).unwrap();
@@ -196,11 +209,25 @@ mod tests {
         let path = folder.path().join("spine.csv");
         fs::write(&path, "customer_id,event_timestamp,label\nC1,2026-01-01T00:00:00Z,1\nC2,2026-01-02T00:00:00Z,\n")
             .unwrap();
-        let read: Vec<RecordBatch> = SpineFile::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
+        let read: Vec<RecordBatch> =
+            SpineFile::open(&path, &BTreeMap::new()).unwrap().collect::<Result<_, _>>().unwrap();
         let schema = read[0].schema();
         assert_eq!(schema.field(0), &Field::new("customer_id", DataType::Utf8, true));
         assert!(matches!(schema.field(1).data_type(), DataType::Timestamp(..)), "{schema}");
         assert_eq!(read[0].column(2).as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(1), None]));
+    }
+
+    #[test]
+    fn columns_of_csv_have_the_types_that_are_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spine.csv");
+        fs::write(&path, "card,at,amount,label\n007,2026-01-01,100,1\n12,2026-01-02T10:00:00+02:00,,2\n").unwrap();
+        let wanted = [("card", ScalarType::String), ("at", ScalarType::Timestamp), ("amount", ScalarType::Float64)];
+        let wanted = wanted.map(|(name, scalar)| (name.to_owned(), ValueType::Scalar(scalar))).into();
+        let read: Vec<RecordBatch> = SpineFile::open(&path, &wanted).unwrap().collect::<Result<_, _>>().unwrap();
+        let text = arrow::util::pretty::pretty_format_batches(&read).unwrap().to_string();
+        let lines: Vec<String> = text.lines().map(|line| line.replace(' ', "")).collect();
+        assert_eq!(lines[3..5], ["|007|2026-01-01T00:00:00Z|100.0|1|", "|12|2026-01-02T08:00:00Z||2|"]);
     }
 
     #[test]
@@ -212,7 +239,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cut = folder.path().join("cut.parquet");
         fs::write(&cut, "PAR1").unwrap();
-        let error = SpineFile::open(&cut).err().unwrap().to_string();
+        let error = SpineFile::open(&cut, &BTreeMap::new()).err().unwrap().to_string();
         assert!(error.contains("cut.parquet is not a whole .parquet file"), "{error}");
     }
 }
