@@ -135,12 +135,13 @@ async fn column_types(context: &Context, set: &TrainingSet) -> Outcome<BTreeMap<
         FeatureSelection::References(references) => Asked::References(references.clone()),
     };
     let Ok(selection) = Selection::resolve(&catalog, &asked, set.full_names) else { return Ok(BTreeMap::new()) };
-    let key = |key_type: KeyType| match ValueType::Scalar(key_type.scalar()) {
-        // The width of an integer key does not matter.
-        ValueType::Scalar(ScalarType::Int32) => ValueType::Scalar(ScalarType::Int64),
-        other => other,
+    // The width of an integer key does not matter.
+    let key = |key_type: KeyType| match key_type {
+        KeyType::Int32 => KeyType::Int64.scalar(),
+        KeyType::Bool | KeyType::Int64 | KeyType::String | KeyType::Bytes | KeyType::Timestamp => key_type.scalar(),
     };
-    let keys = selection.entity_columns.iter().map(|(name, key_type)| (name.to_string(), key(*key_type)));
+    let keys =
+        selection.entity_columns.iter().map(|(name, key_type)| (name.to_string(), ValueType::Scalar(key(*key_type))));
     let request = selection.request_columns.iter().map(|(name, value_type)| (name.to_string(), *value_type));
     let time = (set.event_time.clone(), ValueType::Scalar(ScalarType::Timestamp));
     Ok(keys.chain(request).chain([time]).collect())

@@ -261,7 +261,7 @@ impl Runs {
                 events.may_be_more = false;
                 self.take_in(events, &event)?;
                 self.keep_snapshot(events.newest).await;
-                return Ok(after);
+                return self.folded.read().run(id).cloned();
             }
             self.settle(events).await?;
         }

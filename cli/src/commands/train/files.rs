@@ -9,7 +9,7 @@ use std::{
 };
 
 use arrow::{
-    array::RecordBatch,
+    array::{RecordBatch, RecordBatchReader},
     datatypes::{Field, Schema},
     error::ArrowError,
     ipc::{reader::FileReader, writer::FileWriter},
@@ -26,7 +26,8 @@ const BATCH_ROWS: usize = 8_192;
 pub(super) struct SpineFile {
     name: String,
     rows: Option<u64>,
-    batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>,
+    batches: Box<dyn RecordBatchReader + Send>,
+    has_begun: bool,
 }
 
 impl SpineFile {
@@ -37,7 +38,7 @@ impl SpineFile {
         let file = File::open(path).map_err(|error| Failure::io(format_args!("{name} cannot be opened"), &error))?;
         let kind = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_owned();
         let wrong = |error: ArrowError| Failure::wrong(format!("{name} is not a whole .{kind} file: {error}"));
-        let (rows, batches): (_, Box<dyn Iterator<Item = _> + Send>) = match kind.as_str() {
+        let (rows, batches): (_, Box<dyn RecordBatchReader + Send>) = match kind.as_str() {
             "parquet" | "pq" => {
                 let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(error.into()))?;
                 let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).ok();
@@ -53,7 +54,7 @@ impl SpineFile {
                 return Err(Failure::wrong(message));
             }
         };
-        Ok(Self { name, rows, batches })
+        Ok(Self { name, rows, batches, has_begun: false })
     }
 
     /// How many rows it has, where the file says so.
@@ -67,14 +68,25 @@ impl Iterator for SpineFile {
 
     fn next(&mut self) -> Option<Self::Item> {
         let wrong = |error| Error::invalid_argument(format!("{} cannot be read: {error}", self.name));
-        Some(self.batches.next()?.map_err(wrong))
+        match self.batches.next() {
+            // Its columns tell what it is, though it has no rows.
+            None if !self.has_begun => {
+                self.has_begun = true;
+                Some(Ok(RecordBatch::new_empty(self.batches.schema())))
+            }
+            None => None,
+            Some(batch) => {
+                self.has_begun = true;
+                Some(batch.map_err(wrong))
+            }
+        }
     }
 }
 
 fn csv(
     mut file: File,
     types: &BTreeMap<String, ValueType>,
-) -> Result<impl Iterator<Item = Result<RecordBatch, ArrowError>> + Send + use<>, ArrowError> {
+) -> Result<impl RecordBatchReader + Send + use<>, ArrowError> {
     let format = arrow_csv::reader::Format::default().with_header(true);
     let (found, _): (Schema, usize) = format.infer_schema(BufReader::new(&file), None)?;
     file.rewind()?;
@@ -228,6 +240,16 @@ mod tests {
         let text = arrow::util::pretty::pretty_format_batches(&read).unwrap().to_string();
         let lines: Vec<String> = text.lines().map(|line| line.replace(' ', "")).collect();
         assert_eq!(lines[3..5], ["|007|2026-01-01T00:00:00Z|100.0|1|", "|12|2026-01-02T08:00:00Z||2|"]);
+    }
+
+    #[test]
+    fn a_spine_without_rows_has_its_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spine.csv");
+        fs::write(&path, "card,at\n").unwrap();
+        let read: Vec<RecordBatch> =
+            SpineFile::open(&path, &BTreeMap::new()).unwrap().collect::<Result<_, _>>().unwrap();
+        assert_eq!(read.iter().map(|batch| (batch.num_rows(), batch.num_columns())).collect::<Vec<_>>(), [(0, 2)]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use larder_client::RunsClient;
-use larder_definitions::run::{LEASE_TERM, Outcome, RunState};
+use larder_definitions::run::{LEASE_TERM, Outcome, RunPlan, RunState};
 use larder_test_kit::clock;
 use larder_types::{ErrorCode, LeaseNumber, Result};
 use proptest::{prelude::*, test_runner::TestCaseError};
@@ -220,8 +220,12 @@ async fn check(runs: &RunsClient, model: &Model) -> Result<(), TestCaseError> {
     prop_assert_eq!(run.state, model.state());
     let lease = run.lease.as_ref().map(|(number, holder)| (number.0, holder.as_str()));
     prop_assert_eq!(lease, model.holder.map(|holder| (model.given, WORKERS[holder])));
-    prop_assert_eq!(run.plan, model.planned_by.map(|worker| plan(worker as u64, 10 + worker as u64)));
-    let done = if model.planned_by.is_some() { model.done.to_vec() } else { Vec::new() };
+    // Of a run that has ended the parts are forgotten.
+    let is_open = model.end.is_none();
+    let planned = model.planned_by.map(|worker| plan(worker as u64, 10 + worker as u64));
+    let forgotten = |plan| RunPlan { parts: Vec::new(), watermarks: Vec::new(), ..plan };
+    prop_assert_eq!(run.plan, if is_open { planned } else { planned.map(forgotten) });
+    let done = if is_open && model.planned_by.is_some() { model.done.to_vec() } else { Vec::new() };
     prop_assert_eq!(run.parts_done, done);
     prop_assert_eq!(run.cancel_requested, model.is_unwanted);
     let reached = model.planned_by.filter(|_| model.end == Some(End::Success)).map(|worker| 10 + worker as u64);
