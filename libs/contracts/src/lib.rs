@@ -19,7 +19,7 @@ mod samples;
 mod values;
 
 pub use api::{materializer, push, registry, serving, types};
-pub use wire::{Path, Wire};
+pub use wire::{Path, Wire, encoded_len};
 
 /// The compiled `proto/`, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/larder_descriptors.bin"));

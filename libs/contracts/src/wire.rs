@@ -157,6 +157,11 @@ impl fmt::Display for Path<'_> {
     }
 }
 
+/// How many bytes a message takes on the wire.
+pub fn encoded_len(message: &impl prost::Message) -> usize {
+    message.encoded_len()
+}
+
 #[cfg(test)]
 mod tests {
     use larder_types::ErrorCode;

@@ -4,7 +4,7 @@ use std::{pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt};
 use larder_contracts::{
-    Path, columns,
+    Path, columns, encoded_len,
     push::v1::{
         BatchError, PushRequest, PushResponse, PushStreamRequest, PushStreamResponse, Refusal as WireRefusal,
         RowResult, Target, TargetState, Written as WireWritten, push_service_server::PushService,
@@ -14,7 +14,6 @@ use larder_contracts::{
 };
 use larder_service::{call::CallContext, heavy::work_on};
 use larder_types::{Error, Result, Revision, Timestamp};
-use prost::Message;
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
@@ -47,7 +46,7 @@ impl PushService for PushGrpc {
         let call = CallContext::of(&request);
         let told = |error: IngestError| to_status(&error.into_error());
         let message = request.into_inner();
-        let place = self.room.enter(message.encoded_len(), call.patience() / 2).await;
+        let place = self.room.enter(encoded_len(&message), call.patience() / 2).await;
         let place = place.map_err(|error| told(nothing_done(error, message.target)))?;
         let (id, request) = read_request(message).await.map_err(told)?;
         let pushed = self.service.push(request, &call).await.map_err(told)?;
@@ -69,7 +68,7 @@ impl PushService for PushGrpc {
             let room = room.clone();
             async move {
                 let message = message?;
-                let place = room.enter(message.encoded_len(), patience).await;
+                let place = room.enter(encoded_len(&message), patience).await;
                 Ok((message, place))
             }
         });
@@ -120,7 +119,7 @@ fn nothing_done(error: Error, target: i32) -> IngestError {
 async fn read_request(message: PushRequest) -> Result<(String, Request), IngestError> {
     let at = Path::ROOT;
     let targets = read_target(message.target, &at).map_err(IngestError::of_no_target)?;
-    let read = work_on(message.encoded_len() / BYTES_A_VALUE, move || read_batch(message, targets)).await;
+    let read = work_on(encoded_len(&message) / BYTES_A_VALUE, move || read_batch(message, targets)).await;
     read.map_err(|error| IngestError::before_all(error, targets))
 }
 

@@ -4,7 +4,7 @@ use std::{pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt};
 use larder_contracts::{
-    Path, columns,
+    Path, columns, encoded_len,
     serving::v1::{
         Feature, FeatureReferences, GetOnlineFeaturesRequest, GetOnlineFeaturesResponse, Replay,
         StreamOnlineFeaturesRequest, StreamOnlineFeaturesResponse, ViewReplay, get_online_features_request::Features,
@@ -17,7 +17,6 @@ use larder_definitions::selection::Asked;
 use larder_expressions::ENGINE_VERSION;
 use larder_service::{call::CallContext, heavy::work_on};
 use larder_types::{FeatureReference, Result, Revision, RowVersion};
-use prost::Message;
 use tonic::{Status, Streaming};
 
 use crate::app::{Request, Response, Serving};
@@ -66,7 +65,7 @@ impl ServingService for ServingGrpc {
 
 impl ServingGrpc {
     async fn answer(&self, message: GetOnlineFeaturesRequest, call: &CallContext) -> Result<GetOnlineFeaturesResponse> {
-        let request = work_on(message.encoded_len() / BYTES_A_VALUE, || read_request(message)).await?;
+        let request = work_on(encoded_len(&message) / BYTES_A_VALUE, || read_request(message)).await?;
         let include_replay = request.include_replay;
         let response = self.0.answer(request, call).await?;
         let values = response.answer.columns.iter().map(|column| column.values.len()).sum();

@@ -52,8 +52,15 @@ impl Readiness {
         self.add(Probe { name, is_vital: true, look: Arc::new(move || Box::pin(look())) });
     }
 
-    /// Looks at everything until `stop`. The error says why only another process can go on.
+    /// Looks at everything until `stop`, and then forgets what there is to look at: probes hold stores, which are to close
+    /// with the process's other parts. The error says why only another process can go on.
     pub async fn keep_probing(&self, metrics: &Metrics, stop: CancellationToken) -> Result<()> {
+        let probed = self.probe_until(metrics, stop).await;
+        self.probes.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        probed
+    }
+
+    async fn probe_until(&self, metrics: &Metrics, stop: CancellationToken) -> Result<()> {
         while let Some(looked) = stop.run_until_cancelled(self.probe_all(metrics)).await {
             looked?;
             if stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {

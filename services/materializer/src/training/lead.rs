@@ -25,7 +25,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::{Instrument, Span};
+use tracing::{Instrument, Span, instrument::WithSubscriber};
 
 use super::{Event, Threads};
 
@@ -141,7 +141,9 @@ impl Lead {
 
     async fn to_its_end(&self, job: Job, counts: &Arc<Counts>, told: &Told, stop: &CancellationToken) -> End {
         let computing = job.compute(Arc::clone(&self.registered), Arc::clone(counts), told.clone());
-        let Some(mut computing) = self.threads.spawn(computing.in_current_span()) else { return End::Stopping };
+        let Some(mut computing) = self.threads.spawn(computing.with_current_subscriber().in_current_span()) else {
+            return End::Stopping;
+        };
         let early = tokio::select! {
             done = &mut computing => return self.judged(joined(done), told).await,
             end = self.keep_lease(counts, told) => end,
