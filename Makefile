@@ -13,7 +13,7 @@ help: ## Lists the targets
 
 build: ## Builds the larder command, optimised
 	@scripts/require.sh rust cc
-	cargo build --profile demo --workspace --bins
+	cargo build --profile demo -p larder-cli
 	@echo "built $(TARGET)/demo/larder"
 
 demo: ## Shows everything that works, on a realistic data set, in a temporary folder
