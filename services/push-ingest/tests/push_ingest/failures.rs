@@ -1,6 +1,6 @@
 //! A store fails: the error says of each target whether it has the rows, and the batch can be sent again.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use larder_client::{BatchFailure, PushBatch, RowResult, Target, TargetState, Written};
@@ -118,7 +118,7 @@ async fn the_same_batch_sent_again_and_again_is_one_row_in_the_log() {
         let answer = sandbox.push(batch.clone()).await.unwrap();
         assert_results(&answer, &[RowResult::Written; 2]);
         assert_eq!(answer.batch_id, "same");
-        sandbox.clock.advance(std::time::Duration::from_micros(round));
+        sandbox.clock.advance(Duration::from_micros(round));
     }
     let kept = sandbox.compacted().await;
     let identities: Vec<_> = kept.iter().map(|row| (row.batch.as_str(), row.row)).collect();
@@ -182,4 +182,25 @@ async fn a_batch_that_is_sent_until_it_is_acknowledged_counts_once() {
             (row.clicks.unwrap().to_string(), row.created_time)
         );
     }
+}
+
+/// The log has the rows already: were the rest given up, training would know of them and serving would not.
+#[tokio::test]
+async fn a_batch_whose_caller_goes_away_is_brought_to_its_end() {
+    let sandbox = Sandbox::start().await;
+    sandbox.store.let_be(Fate::Held);
+    let (client, batch) = (sandbox.client(), sandbox.batch("left", &["ann"], &[7]));
+    let caller = tokio::spawn(async move { client.push(batch).await });
+    sandbox.store.arrived(1).await;
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+    sandbox.store.let_be(Fate::Done);
+    let is_served = async {
+        while sandbox.served(&["ann"]).await[0].1.is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), is_served).await.unwrap();
+    assert_eq!(sandbox.served(&["ann"]).await[0].0, "7");
+    assert_eq!(sandbox.logged().await.len(), 1);
 }
