@@ -107,8 +107,8 @@ async fn calls() -> Vec<(Caller, &'static [&'static str])> {
     let mut sandbox = Sandbox::start().await;
     let now = SystemClock.now();
     history::write(&sandbox.folder.path().join("history"), now, 2, 5);
-    let callers: Vec<Caller> = (0..5).map(Caller::number).collect();
-    let [applies, pushes, materializes, reads, trains] = callers.as_slice() else { unreachable!() };
+    let callers: [Caller; 5] = [0, 1, 2, 3, 4].map(Caller::number);
+    let [applies, pushes, materializes, reads, trains] = &callers;
     let revision = applies.calls(sandbox.apply(SHOP)).await.unwrap().revision;
     pushes.calls(push_clicks(&sandbox, now)).await;
     assert_succeeded(&materializes.calls(sandbox.materialize(&shop(), revision)).await);

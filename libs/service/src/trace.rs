@@ -1,6 +1,6 @@
 //! One trace through every service: a call is part of the trace that its caller names by W3C `traceparent`, and else of
-//! the one that it is made in, when it comes from the same process. Work that is asked for now and done later keeps the
-//! `traceparent` of whoever asked ([`current`]), and is part of that trace ([`continues`]).
+//! the one that it is made in, when it comes from the same process. Work that is done after its call was answered
+//! keeps the `traceparent` of whoever asked ([`current`]), and is part of that trace ([`continues`]).
 
 use std::{collections::HashMap, fmt::Display};
 

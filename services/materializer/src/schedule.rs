@@ -7,7 +7,7 @@ use larder_definitions::{
 };
 use larder_types::{Result, Timestamp};
 
-/// What a schedule asks for now.
+/// What a schedule asks for at an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     /// Nothing.

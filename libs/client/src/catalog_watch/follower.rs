@@ -40,7 +40,7 @@ pub struct CatalogFollower {
 
 /// Why a stream ended.
 enum Ended {
-    /// The registry said that it stops, or is not there for now: it will be back, or another is there.
+    /// The registry said that it stops, or that it cannot be had at the moment: it comes back, or another is there.
     Orderly(Error),
     /// Anything else.
     Broken(Error),

@@ -219,6 +219,7 @@ impl RegistryGrpc {
     async fn roll_back(&self, call: &CallContext, message: api::RollbackRequest) -> Result<api::RollbackResponse> {
         let api::RollbackRequest { project, to_revision, expected_revision, message, origin, dry_run } = message;
         let kept = self.projects.get(&project)?;
+        // What is only planned changes nothing: who may read the definitions may ask for it.
         allow(call, if dry_run { Action::ReadDefinitions } else { Action::RollBack }, &project)?;
         let request = RollbackRequest { expected_revision: expected_revision.map(Revision), origin, message };
         if dry_run {
