@@ -24,6 +24,8 @@ pub(crate) enum Exit {
     RunFailed = 6,
     /// `plan --detailed-exitcode`: there are changes.
     Changes = 10,
+    /// Ctrl-C or SIGTERM.
+    Interrupted = 130,
 }
 
 /// For `--help`.
@@ -34,7 +36,8 @@ pub(crate) const TABLE: &str = "  0  all went well
   4  somebody else changed the same thing first: look again, then repeat
   5  validation found problems in the definitions
   6  a run failed or was cancelled
- 10  `plan --detailed-exitcode`: there are changes";
+ 10  `plan --detailed-exitcode`: there are changes
+130  it was interrupted";
 
 impl From<ErrorCode> for Exit {
     fn from(code: ErrorCode) -> Self {
@@ -77,6 +80,7 @@ mod tests {
             Exit::Invalid,
             Exit::RunFailed,
             Exit::Changes,
+            Exit::Interrupted,
         ] {
             let start = format!("{:>3}  ", exit as u8);
             assert!(TABLE.lines().any(|line| line.starts_with(&start)), "{exit:?}");

@@ -16,6 +16,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Definitions, each problem with its place.
     Definitions(Vec<Problem>),
+    /// Ctrl-C or SIGTERM.
+    Interrupted,
 }
 
 /// How a command ended.
@@ -43,6 +45,7 @@ impl Failure {
             Self::Error(error) => error.code().into(),
             Self::Usage(_) => Exit::Usage,
             Self::Definitions(_) => Exit::Invalid,
+            Self::Interrupted => Exit::Interrupted,
         }
     }
 }
@@ -58,6 +61,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Error(error) => fmt_error(error, f),
             Self::Usage(message) => write!(f, "error: {message}"),
+            Self::Interrupted => write!(f, "error: interrupted"),
             Self::Definitions(problems) => {
                 problems.iter().try_for_each(|problem| writeln!(f, "{problem}"))?;
                 write!(

@@ -5,6 +5,7 @@ pub(crate) mod changes;
 pub(crate) mod completions;
 pub(crate) mod docs;
 pub(crate) mod init;
+mod interrupted;
 pub(crate) mod materialize;
 pub(crate) mod online;
 pub(crate) mod push;
@@ -63,26 +64,34 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Validate(arguments) => validate::run(context, &arguments),
         Command::Completions(arguments) => completions::run(context, &arguments),
         Command::Up(arguments) => within_runtime(up::run(context, arguments)),
-        Command::Plan(arguments) => within_runtime(changes::plan(context, arguments)),
-        Command::Apply(arguments) => within_runtime(changes::apply(context, arguments)),
-        Command::Diff(arguments) => within_runtime(changes::diff(context, arguments)),
-        Command::Revisions(arguments) => within_runtime(changes::revisions(context, arguments)),
-        Command::Rollback(arguments) => within_runtime(changes::rollback(context, arguments)),
-        Command::List(arguments) => within_runtime(browse::list(context, arguments)),
-        Command::Describe(arguments) => within_runtime(browse::describe(context, arguments)),
-        Command::Search(arguments) => within_runtime(browse::search(context, arguments)),
-        Command::Lineage(arguments) => within_runtime(browse::lineage(context, arguments)),
-        Command::Docs(arguments) => within_runtime(docs::run(context, arguments)),
-        Command::Push(arguments) => within_runtime(push::run(context, arguments)),
-        Command::Materialize(arguments) => within_runtime(materialize::run(context, arguments)),
-        Command::Runs(arguments) => within_runtime(runs::run(context, arguments)),
-        Command::Online(arguments) => within_runtime(online::run(context, arguments)),
-        Command::Train(arguments) => within_runtime(train::run(context, arguments)),
+        Command::Plan(arguments) => interruptible(changes::plan(context, arguments)),
+        Command::Apply(arguments) => interruptible(changes::apply(context, arguments)),
+        Command::Diff(arguments) => interruptible(changes::diff(context, arguments)),
+        Command::Revisions(arguments) => interruptible(changes::revisions(context, arguments)),
+        Command::Rollback(arguments) => interruptible(changes::rollback(context, arguments)),
+        Command::List(arguments) => interruptible(browse::list(context, arguments)),
+        Command::Describe(arguments) => interruptible(browse::describe(context, arguments)),
+        Command::Search(arguments) => interruptible(browse::search(context, arguments)),
+        Command::Lineage(arguments) => interruptible(browse::lineage(context, arguments)),
+        Command::Docs(arguments) => interruptible(docs::run(context, arguments)),
+        Command::Push(arguments) => interruptible(push::run(context, arguments)),
+        Command::Materialize(arguments) => interruptible(materialize::run(context, arguments)),
+        Command::Runs(arguments) => interruptible(runs::run(context, arguments)),
+        Command::Online(arguments) => interruptible(online::run(context, arguments)),
+        Command::Train(arguments) => interruptible(train::run(context, arguments)),
     }
+}
+
+/// Runs a command that ends where it is interrupted.
+fn interruptible(command: impl Future<Output = Outcome>) -> Outcome {
+    within_runtime(interrupted::until_interrupted(command))
 }
 
 fn within_runtime(command: impl Future<Output = Outcome>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io("no threads can be started", &error))?;
-    runtime.block_on(command)
+    let outcome = runtime.block_on(command);
+    // What still reads a file is not waited for.
+    runtime.shutdown_background();
+    outcome
 }

@@ -18,7 +18,7 @@ use larder_definitions::{Catalog, PushSchema, unknown_name};
 use larder_types::{Clock, Error, Name, SystemClock, Timestamp, ValueType};
 use tokio::sync::mpsc;
 
-use super::{Context, browse};
+use super::{Context, browse, interrupted::Hint};
 use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
@@ -134,6 +134,7 @@ async fn push_file(context: &Context, maker: Maker, file: &Path, size: usize, pu
     let reading = tokio::task::spawn_blocking(move || reader.run());
     let batches = stream::poll_fn(move |cx| made.poll_recv(cx));
     let mut outcomes = push_ingest.told(push_ingest.client.push_stream(batches, IN_FLIGHT).await)?;
+    let again = Hint::new(format!("Not all of {} is in: push it again with --batch-id {id}", file.display()));
     let mut failure: Option<Failure> = None;
     while let Some(outcome) = outcomes.next().await {
         let outcome = match outcome {
@@ -154,6 +155,7 @@ async fn push_file(context: &Context, maker: Maker, file: &Path, size: usize, pu
         }
         bar.set_message(format!("{} pushed", progress::counted(pushed.rows, "event")));
     }
+    again.not_needed();
     drop(outcomes);
     bar.finish_and_clear();
     let read = reading.await.map_err(|error| Error::internal("reading the file fell over").with_source(error))?;

@@ -113,6 +113,13 @@ impl Up {
         run(self.folder.path(), arguments, &self.addresses)
     }
 
+    /// A command that calls these services, under way.
+    pub(crate) fn begin(&self, arguments: &[&str]) -> Child {
+        let mut command = command(self.folder.path(), arguments);
+        command.envs(self.addresses.iter().map(|(service, address)| (format!("LARDER__CLIENT__{service}"), address)));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts")
+    }
+
     /// The standard output of a command that goes well.
     pub(crate) fn good(&self, arguments: &[&str]) -> String {
         let ran = self.larder(arguments);

@@ -1,6 +1,6 @@
 //! The commands against a `larder up` of their own, on what `larder init` made.
 
-use std::fs;
+use std::{fs, io::Write, process::Command};
 
 use expect_test::expect;
 use serde_json::json;
@@ -135,6 +135,25 @@ fn events_that_are_wrong_are_told_by_row_and_the_others_go_in() {
         &["--batch-size", "1"],
     );
     assert!(ran.err.contains("Rows pushed before it: 1;") && ran.err.contains("--batch-id "), "{}", ran.err);
+}
+
+#[test]
+fn a_push_that_is_interrupted_names_the_batches_it_is_repeated_under() {
+    let up = Up::start();
+    up.good(&["apply", "--yes"]);
+    let events = up.folder().join("events.jsonl");
+    assert!(Command::new("mkfifo").arg(&events).status().unwrap().success());
+    let push = up.begin(&["push", "cart_events", "--file", "events.jsonl", "--batch-size", "1"]);
+    let mut writer = fs::File::options().write(true).open(&events).unwrap();
+    let event = "{\"customer_id\":\"C1\",\"cart_value\":7.5,\"event_time\":\"2026-01-01\"}\n";
+    writer.write_all(event.repeat(2).as_bytes()).unwrap();
+    let online = ["online", "--features", "cart.cart_value", "customer_id=C1", "--output", "json"];
+    while up.larder(&online).json()["features"]["cart_value"] == json!([null]) {}
+    assert!(Command::new("kill").args(["-INT", &push.id().to_string()]).status().unwrap().success());
+    let ran = push.wait_with_output().unwrap();
+    let err = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(130), "{err}");
+    assert!(err.contains("push it again with --batch-id ") && err.ends_with("error: interrupted\n"), "{err}");
 }
 
 #[test]
