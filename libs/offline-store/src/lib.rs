@@ -10,6 +10,7 @@
 //! It never writes to an online store and keeps no metadata. Nothing outside the configured roots is opened.
 
 pub mod history;
+mod hive;
 pub mod plan;
 pub mod point_in_time;
 pub mod storage;

@@ -190,6 +190,13 @@ impl Roots {
         }
     }
 
+    /// The folders between what `location` names and a file that [`Roots::list`] found there.
+    pub(crate) fn folders_to(&self, location: &str, file: &FoundFile) -> Result<Vec<String>> {
+        let mut names: Vec<String> = names_below(&self.place(split_glob(location).0)?, &file.place.path).collect();
+        names.pop();
+        Ok(names)
+    }
+
     /// The file as it was seen.
     ///
     /// # Errors

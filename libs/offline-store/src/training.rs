@@ -8,6 +8,7 @@ mod assemble;
 mod check;
 mod csv;
 mod digest;
+mod folders;
 mod input;
 mod output;
 mod spool;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::{
     array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray},
     compute::{CastOptions, cast_with_options},
-    datatypes::{DataType, Int64Type, TimeUnit},
+    datatypes::{DataType, Float64Type, Int64Type, TimeUnit},
 };
 use larder_types::{Error, Result, ScalarType, ValueType};
 
@@ -102,6 +102,30 @@ pub(crate) fn micros_of(value: i64, unit: TimeUnit) -> i64 {
     }
 }
 
+/// Whether a column of `found` can be request data of `wanted`: as [`can_widen`] has it, and whole numbers are written as
+/// integers in many a file though float64 is wanted.
+pub(crate) fn can_be_request(found: &DataType, wanted: ValueType) -> bool {
+    can_widen(found, wanted) || (wanted == ScalarType::Float64.into() && is_integer(found))
+}
+
+/// Request data as [`ValueType::arrow`] has it; see [`can_be_request`], which must have agreed. An integer that is no
+/// float64 exactly is an error.
+pub(crate) fn widen_request(column: &ArrayRef, wanted: ValueType) -> Result<ArrayRef> {
+    if can_widen(column.data_type(), wanted) {
+        return widen(column, wanted);
+    }
+    let floats = cast(column, &DataType::Float64)?;
+    let greatest = floats.as_primitive::<Float64Type>().iter().flatten().map(f64::abs).fold(0.0, f64::max);
+    if greatest >= EXACT {
+        let message = format!("{greatest:.0} is beyond the integers that a float64 has exactly: those below 2^53");
+        return Err(Error::invalid_argument(message));
+    }
+    Ok(floats)
+}
+
+/// 2^53: every integer below it is a float64, and no other integer is rounded to less than it.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// A column of integers of any width as int64; what is greater is null, as no key is.
 pub(crate) fn to_int64(column: &ArrayRef) -> Result<ArrayRef> {
     arrow::compute::cast(column, &DataType::Int64).map_err(|error| Error::internal(error.to_string()))
@@ -123,7 +147,7 @@ fn cast(column: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Float32Array, Int32Array, TimestampNanosecondArray, TimestampSecondArray};
+    use arrow::array::{Float32Array, Int32Array, Int64Array, TimestampNanosecondArray, TimestampSecondArray};
 
     use super::*;
 
@@ -164,6 +188,22 @@ mod tests {
         assert_eq!(wide.as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(i64::from(i32::MIN)), None]);
         let floats: ArrayRef = Arc::new(Float32Array::from(vec![0.1_f32, f32::NAN]));
         let wide = widen(&floats, ScalarType::Float64.into()).unwrap();
-        assert_eq!(wide.as_primitive::<arrow::datatypes::Float64Type>().value(0), f64::from(0.1_f32));
+        assert_eq!(wide.as_primitive::<Float64Type>().value(0), f64::from(0.1_f32));
+    }
+
+    #[test]
+    fn integers_are_request_data_of_float64_where_they_are_exact() {
+        let float64 = ScalarType::Float64.into();
+        assert!(can_be_request(&DataType::Int64, float64) && can_be_request(&DataType::UInt8, float64));
+        assert!(!can_be_request(&DataType::Int64, ScalarType::Float32.into()));
+        let ints = |value: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![Some(value), None])) };
+        for exact in [0, -7, (1 << 53) - 1, 1 - (1 << 53)] {
+            let wide = widen_request(&ints(exact), float64).unwrap();
+            assert_eq!(wide.as_primitive::<Float64Type>().iter().collect::<Vec<_>>(), [Some(exact as f64), None]);
+        }
+        for inexact in [(1 << 53) + 1, i64::MIN] {
+            let error = widen_request(&ints(inexact), float64).unwrap_err();
+            assert!(error.message().contains("below 2^53"), "{error}");
+        }
     }
 }

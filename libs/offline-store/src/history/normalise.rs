@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array},
-    compute::{cast, filter_record_batch},
-    datatypes::{DataType, Schema, SchemaRef},
+    array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray},
+    compute::filter_record_batch,
+    datatypes::{Schema, SchemaRef},
 };
 use larder_types::{Error, Result, ScalarType, Timestamp, ValueType, near_names};
 use serde::{Deserialize, Serialize};
 
 use super::{HistorySchema, TimeRange};
-use crate::widen::{can_widen, to_micros, widen};
+use crate::{
+    hive,
+    widen::{can_widen, to_micros, widen},
+};
 
 /// Which columns of a source have what is said of a row besides its values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -109,7 +112,7 @@ impl Normaliser {
         };
         let value = |(origin, value_type): &(Origin, ValueType)| match origin {
             Origin::Column(index) => widen(column(*index)?, *value_type).map_err(|error| error.context(&self.file)),
-            Origin::Path(value) => repeat(value, rows),
+            Origin::Path(value) => hive::repeat(value, rows),
         };
         let keys = self.keys.iter().map(value).collect::<Result<Vec<_>>>()?;
         let event = to_micros(column(self.event_time)?)?;
@@ -183,11 +186,6 @@ fn without_nulls(times: &TimestampMicrosecondArray) -> ArrayRef {
     Arc::new(filled.with_data_type(ScalarType::Timestamp.arrow()))
 }
 
-fn repeat(value: &ArrayRef, rows: usize) -> Result<ArrayRef> {
-    let indices = arrow::array::UInt32Array::from(vec![0; rows]);
-    arrow::compute::take(value, &indices, None).map_err(|error| Error::internal(error.to_string()))
-}
-
 struct Columns<'a> {
     file: &'a str,
     found: &'a Schema,
@@ -226,19 +224,7 @@ impl Columns<'_> {
     }
 
     fn of_path(&self, name: &str, text: &str, wanted: ValueType) -> Result<Origin> {
-        let target = wanted.arrow();
-        let value: ArrayRef = if text == "__HIVE_DEFAULT_PARTITION__" {
-            new_null_array(&DataType::Utf8, 1)
-        } else {
-            Arc::new(StringArray::from(vec![text]))
-        };
-        let parsed = match wanted {
-            ValueType::Scalar(_) if value.null_count() > 0 => Some(new_null_array(&target, 1)),
-            ValueType::Scalar(ScalarType::Timestamp) => parse_time(text).map(|time| Arc::new(time) as ArrayRef),
-            ValueType::Scalar(_) => cast(&value, &target).ok(),
-            ValueType::List(_) => None,
-        };
-        match parsed.filter(|parsed| parsed.null_count() == value.null_count()) {
+        match hive::parse(text, wanted) {
             Some(parsed) => Ok(Origin::Path(parsed)),
             None => Err(Error::failed_precondition(format!(
                 "`{}`: `{name}={text}` in its path is no {wanted}, which is declared",
@@ -246,9 +232,4 @@ impl Columns<'_> {
             ))),
         }
     }
-}
-
-fn parse_time(text: &str) -> Option<TimestampMicrosecondArray> {
-    let time: Timestamp = text.parse().ok()?;
-    Some(TimestampMicrosecondArray::from(vec![time.as_micros()]).with_data_type(ScalarType::Timestamp.arrow()))
 }

@@ -8,7 +8,6 @@ use arrow::{
 use futures::{Stream, TryStreamExt};
 use larder_definitions::run::EventTimes;
 use larder_types::{Error, Result, Timestamp};
-use object_store::path::Path;
 use parquet::{
     arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask},
     errors::ParquetError,
@@ -17,10 +16,10 @@ use parquet::{
         statistics::Statistics,
     },
 };
-use percent_encoding::percent_decode_str;
 
 use super::{HistorySchema, ReadCounts, SystemColumns, TimeRange, normalise::Normaliser, object_file::ObjectFile};
 use crate::{
+    hive,
     storage::FoundFile,
     widen::{micros_of, to_micros},
 };
@@ -44,7 +43,7 @@ pub(super) fn read(
         file.check_unchanged().await?;
         let builder = open(&file).await?;
         let name = &file.version.path;
-        let parts = path_parts(&file.place.path);
+        let parts = hive::columns(file.place.path.parts());
         let normaliser = Normaliser::new(name, builder.schema(), &wanted.schema, &wanted.system, &parts)?;
         let needed = normaliser.needed();
         let groups = row_groups(builder.metadata(), builder.schema(), &wanted);
@@ -82,13 +81,6 @@ pub(crate) fn unreadable(file: &str, error: ParquetError) -> Error {
         Error::failed_precondition(format!("`{file}` is not a Parquet file, or was cut short or damaged: {error}"))
     };
     described.with_source(error)
-}
-
-/// The parts `name=value` of a path, as Hive has them: what a path may not have stands there as `%XX`.
-fn path_parts(path: &Path) -> Vec<(String, String)> {
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let parts = path.parts().map(|part| part.as_ref().to_owned());
-    parts.filter_map(|part| part.split_once('=').map(|(name, value)| (decoded(name), decoded(value)))).collect()
 }
 
 /// The least and the greatest event time in a file, from its statistics or, where it has none, from the column; none where

@@ -4,7 +4,7 @@ use arrow::datatypes::{DataType, Schema};
 use larder_definitions::selection::Selection;
 use larder_types::{Error, KeyType, Name, Result, ScalarType, ValueType, near_names};
 
-use crate::widen::{can_widen, is_integer};
+use crate::widen::{can_be_request, can_widen, is_integer};
 
 /// The columns that a request needs of its spine.
 #[derive(Debug, Clone)]
@@ -23,9 +23,10 @@ impl Needed {
         }
     }
 
-    /// The type that a column must have, if it is needed.
+    /// The type that text of a column is read as, if the column is needed. The width of an integer key does not matter.
     pub(super) fn type_of(&self, column: &str) -> Option<ValueType> {
-        let key = self.keys.iter().find(|(name, _)| *name == *column).map(|(_, key)| ValueType::Scalar(key.scalar()));
+        let key_type = |key: KeyType| if key == KeyType::Int32 { KeyType::Int64 } else { key };
+        let key = self.keys.iter().find(|(name, _)| *name == *column).map(|(_, key)| key_type(*key).scalar().into());
         let request = || self.request.iter().find(|(name, _)| *name == *column).map(|(_, value_type)| *value_type);
         let time = || (self.time == column).then_some(ValueType::Scalar(ScalarType::Timestamp));
         time().or(key).or_else(request)
@@ -50,7 +51,7 @@ impl Needed {
         }
         for (name, value_type) in &self.request {
             let what = "request data of on-demand features";
-            look(name.as_str(), what, &value_type.to_string(), &|found| can_widen(found, *value_type));
+            look(name.as_str(), what, &value_type.to_string(), &|found| can_be_request(found, *value_type));
         }
         if wrong.is_empty() {
             return Ok(());

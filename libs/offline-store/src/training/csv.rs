@@ -106,8 +106,6 @@ fn typed(found: &Schema, needed: &Needed, times_parsed: bool) -> Result<SchemaRe
                     "bytes and lists cannot be read from CSV: give the spine as Parquet",
                 ));
             }
-            // The width of an integer key does not matter.
-            Some(ValueType::Scalar(ScalarType::Int32)) if is_key(needed, field.name()) => DataType::Int64,
             Some(ValueType::Scalar(scalar)) => scalar.arrow(),
             None if *field.data_type() == DataType::Null => DataType::Utf8,
             None => field.data_type().clone(),
@@ -116,10 +114,6 @@ fn typed(found: &Schema, needed: &Needed, times_parsed: bool) -> Result<SchemaRe
     };
     let fields = found.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(Schema::new(fields)))
-}
-
-fn is_key(needed: &Needed, column: &str) -> bool {
-    needed.keys.iter().any(|(name, _)| *name == *column)
 }
 
 fn batches(name: Arc<str>, copy: &FsPath, read: SchemaRef, given: SchemaRef) -> BoxStream<'static, Result<SpineBatch>> {

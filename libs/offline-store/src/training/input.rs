@@ -7,9 +7,9 @@ use arrow::{
     datatypes::{Schema, SchemaRef},
 };
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
-use larder_types::{Error, Result};
+use larder_types::{Error, ErrorCode, Result};
 
-use super::{check::Needed, csv};
+use super::{check::Needed, csv, folders::FolderColumns};
 use crate::{
     history::{open_parquet, unreadable},
     storage::{FoundFile, Roots},
@@ -17,7 +17,8 @@ use crate::{
 
 /// The rows that a training set is built for.
 pub enum Spine {
-    /// Parquet or CSV: a file, a folder or a glob under a root. Rows come by path, then by position.
+    /// Parquet or CSV: a file, a folder or a glob under a root. Rows come by path, then by position. Folders below it that
+    /// are called `name=value` are columns.
     Path(String),
     /// Batches of this schema.
     Stream {
@@ -58,9 +59,12 @@ pub(super) async fn open(spine: Spine, roots: &Roots, needed: &Needed, folder: &
 
 async fn open_path(path: &str, roots: &Roots, needed: &Needed, folder: &FsPath) -> Result<Input> {
     let (files, is_csv) = files(path, roots).await?;
-    if is_csv {
-        return csv::open(path, files, needed, folder).await;
-    }
+    let of_folders = FolderColumns::find(path, &files, roots, needed)?;
+    let input = if is_csv { csv::open(path, files, needed, folder).await? } else { open_files(path, files).await? };
+    of_folders.add_to(input)
+}
+
+async fn open_files(path: &str, files: Vec<FoundFile>) -> Result<Input> {
     let mut schema: Option<SchemaRef> = None;
     for file in &files {
         let found = Arc::clone(open_parquet(file).await.map_err(as_argument)?.schema());
@@ -74,18 +78,24 @@ async fn open_path(path: &str, roots: &Roots, needed: &Needed, folder: &FsPath) 
     Ok(Input { name: format!("spine `{path}`"), schema, batches })
 }
 
-/// The files, and whether they are CSV. A folder has files of one kind.
+/// The files, and whether they are CSV. All are of one kind.
 async fn files(path: &str, roots: &Roots) -> Result<(Vec<FoundFile>, bool)> {
     let is_csv =
         |file: &FoundFile| file.place.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-    let files = match roots.list(path, "parquet").await {
-        Err(error) if error.code() == larder_types::ErrorCode::NotFound => {
-            roots.list(path, "csv").await.map_err(|_| {
-                Error::not_found(format!("there is no file `{path}`, nor a .parquet or .csv file below it"))
-            })?
+    let mut files = Vec::new();
+    for extension in ["parquet", "csv"] {
+        match roots.list(path, extension).await {
+            Ok(found) => files.extend(found),
+            Err(error) if error.code() == ErrorCode::NotFound => {}
+            Err(error) => return Err(error),
         }
-        other => other?,
-    };
+    }
+    if files.is_empty() {
+        return Err(Error::not_found(format!("there is no file `{path}`, nor a .parquet or .csv file below it")));
+    }
+    // A file and a glob are found twice.
+    files.sort_by(|a, b| a.version.path.cmp(&b.version.path));
+    files.dedup_by(|a, b| a.version.path == b.version.path);
     match files.iter().filter(|file| is_csv(file)).count() {
         0 => Ok((files, false)),
         all if all == files.len() => Ok((files, true)),
@@ -115,7 +125,7 @@ fn parquet_batches(file: FoundFile) -> BoxStream<'static, Result<SpineBatch>> {
 
 /// A spine that cannot be read is the caller's to mend.
 fn as_argument(error: Error) -> Error {
-    if error.code() == larder_types::ErrorCode::FailedPrecondition {
+    if error.code() == ErrorCode::FailedPrecondition {
         return Error::invalid_field("spine", error.message().to_owned());
     }
     error

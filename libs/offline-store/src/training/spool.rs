@@ -20,7 +20,7 @@ use super::{
 use crate::{
     error::from_engine,
     plan::SpoolFile,
-    widen::{to_int64, to_micros, widen},
+    widen::{to_int64, to_micros, widen, widen_request},
 };
 
 /// The column with the row number.
@@ -172,7 +172,8 @@ fn narrow_columns(
         });
     }
     for (name, value_type) in &needed.request {
-        columns.push(widen(column(name.as_str())?, *value_type)?);
+        let wide = widen_request(column(name.as_str())?, *value_type);
+        columns.push(wide.map_err(|error| Error::invalid_field(format!("spine.{name}"), error.message()))?);
     }
     Ok(Narrow { times, columns })
 }

@@ -6,9 +6,9 @@ use std::sync::{
 };
 
 use arrow::{
-    array::{Array, AsArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray},
-    compute::concat_batches,
-    datatypes::UInt64Type,
+    array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray},
+    compute::{concat_batches, filter_record_batch},
+    datatypes::{Int64Type, UInt64Type},
 };
 use datafusion::physical_plan::collect;
 use datafusion_proto::bytes::{
@@ -125,6 +125,62 @@ async fn csv_and_parquet_and_streams_give_the_same_features() {
         all.project(&(5..all.num_columns()).collect::<Vec<_>>()).unwrap()
     };
     assert_eq!(features(&from_csv), features(&from_stream));
+}
+
+#[tokio::test]
+async fn folders_of_a_spine_that_are_called_name_and_value_are_columns() {
+    let shop = Shop::stocked().await;
+    let of_merchant = |merchant: i64| {
+        let all = spine();
+        let merchants = all.column(2).as_primitive::<Int64Type>();
+        let is_theirs: BooleanArray = merchants.iter().map(|found| Some(found == Some(merchant))).collect();
+        filter_record_batch(&all.project(&[0, 1, 3, 4]).unwrap(), &is_theirs).unwrap()
+    };
+    for merchant in 1..=3 {
+        shop.write(&format!("spines/split=a%2Fb/merchant_id={merchant}/rows.parquet"), &of_merchant(merchant));
+    }
+    let set = shop.prepare(references(&["rate", "merchant_risk"]), Spine::Path(shop.path("spines"))).await.unwrap();
+    check(
+        &rows(set).await,
+        expect![[r#"
+        +-------+-------------+--------+----------------------+-------+-------------+------+------+
+        | label | customer_id | amount | t                    | split | merchant_id | rate | risk |
+        +-------+-------------+--------+----------------------+-------+-------------+------+------+
+        | 0     | ann         | 100.0  | 1970-01-01T00:15:00Z | a/b   | 1           | 0.5  | 0.1  |
+        | 2     |             | 100.0  | 1970-01-01T00:20:00Z | a/b   | 1           | 0.5  | 0.1  |
+        | 5     | ann         | 100.0  | 1970-01-01T03:20:00Z | a/b   | 1           | 0.25 | 0.1  |
+        | 6     | zoe         | 100.0  | 1970-01-01T00:20:00Z | a/b   | 1           | 0.5  | 0.1  |
+        | 1     | ann         | 100.0  | 1970-01-01T00:20:00Z | a/b   | 2           | 0.5  | 0.2  |
+        | 3     | bob         | 100.0  | 1970-01-01T00:30:00Z | a/b   | 2           | 0.25 | 0.2  |
+        | 4     | ann         | 100.0  | 1970-01-01T00:41:00Z | a/b   | 3           | 0.25 |      |
+        +-------+-------------+--------+----------------------+-------+-------------+------+------+
+    "#]],
+    );
+    // Below the folder that is named, and in every file the same.
+    let set = shop.prepare(references(&["rate"]), Spine::Path(shop.path("spines/split=a%2Fb"))).await.unwrap();
+    assert!(set.schema().index_of("split").is_err() && set.schema().index_of("merchant_id").is_ok());
+    shop.write("spines/split=c/rows.parquet", &of_merchant(1));
+    let error = shop.prepare(references(&["rate"]), Spine::Path(shop.path("spines"))).await.err().unwrap();
+    assert!(error.message().contains("do not name the same columns"), "{error}");
+}
+
+#[tokio::test]
+async fn integers_are_request_data_of_float64() {
+    let shop = Shop::stocked().await;
+    let whole = |amount: i64| {
+        let spine = spine();
+        let ints: ArrayRef = Arc::new(Int64Array::from(vec![amount; spine.num_rows()]));
+        let schema = spine.schema();
+        let columns = schema.fields().iter().zip(spine.columns()).map(|(field, values)| {
+            (field.name().as_str(), Arc::clone(if field.name() == "amount" { &ints } else { values }))
+        });
+        batch(columns.collect())
+    };
+    let set = async |spine| shop.prepare(references(&["offer"]), streamed(vec![spine])).await;
+    let cost = async |spine| rows(set(spine).await.unwrap()).await[0].column_by_name("cost").unwrap().clone();
+    assert_eq!(&cost(whole(100)).await, &cost(spine()).await);
+    let error = set(whole((1 << 53) + 1)).await.err().unwrap();
+    assert!(error.message().contains("spine.amount"), "{error}");
 }
 
 #[tokio::test]

@@ -143,6 +143,9 @@ async fn spines_that_cannot_be_read() {
     shop.write_text("bad.csv", "t,x\n2026-01-01,1\n2026-01-01,1,2\n");
     shop.write("mixed/a.parquet", &batch(vec![("t", minutes([1]))]));
     shop.write("mixed/b.parquet", &batch(vec![("t", minutes([1])), ("u", numbers())]));
+    shop.write("kinds/a.parquet", &batch(vec![("t", minutes([1]))]));
+    shop.write_text("kinds/more/b.csv", "t\n2026-01-01\n");
+    shop.write("folders/merchant_id=x/a.parquet", &batch(vec![("t", minutes([1]))]));
     for (path, expected) in [
         (
             "bad.parquet",
@@ -162,10 +165,13 @@ async fn spines_that_cannot_be_read() {
                 r#"INVALID_ARGUMENT: spine: its files have different columns: `FOLDER/mixed/a.parquet` has t Timestamp(µs, "UTC"); `FOLDER/mixed/b.parquet` has t Timestamp(µs, "UTC"), u Int64"#
             ]],
         ),
+        ("kinds", expect!["INVALID_ARGUMENT: spine: `FOLDER/kinds` names Parquet and CSV files together"]),
         ("nowhere", expect!["NOT_FOUND: there is no file `FOLDER/nowhere`, nor a .parquet or .csv file below it"]),
     ] {
         refused(&shop, references(&["rate"]), Spine::Path(shop.path(path)), expected).await;
     }
+    let folders = Spine::Path(shop.path("folders"));
+    refused(&shop, references(&["merchant_risk"]), folders, expect!["INVALID_ARGUMENT: spine: `FOLDER/folders/merchant_id=x/a.parquet`: `merchant_id=x` in its path is no int64, which is needed"]).await;
     let error = shop.prepare(references(&["rate"]), Spine::Path("/etc/passwd".to_owned())).await.err().unwrap();
     assert_eq!(error.code(), larder_types::ErrorCode::PermissionDenied);
     assert!(error.message().starts_with("`/etc/passwd` is under none of the roots"), "{error}");
