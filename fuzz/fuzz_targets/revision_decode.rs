@@ -1,15 +1,19 @@
-//! Any bytes as a revision, a project's snapshot, an event of a run or a snapshot of runs: what they say, or an error. What could be read is
-//! written and read again without change, and folded or refused.
+//! Any bytes as a project, a revision, a project's snapshot, an event of a run or a snapshot of runs: what they say, or an
+//! error. What could be read is written and read again without change, and folded or refused.
 
 #![no_main]
 
 use larder_definitions::{
-    Catalog, ProjectState, RevisionRecord,
+    Catalog, ProjectRecord, ProjectState, RevisionRecord,
     run::{RunEvent, RunsState},
 };
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
+    if let Ok(project) = ProjectRecord::decode(bytes) {
+        let again = project.encode().expect("what was read can be written");
+        assert_eq!(ProjectRecord::decode(&again).expect("what was written can be read"), project);
+    }
     if let Ok(record) = RevisionRecord::decode(bytes) {
         let again = record.encode().expect("what was read can be written");
         assert_eq!(RevisionRecord::decode(&again).expect("what was written can be read"), record);

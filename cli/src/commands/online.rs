@@ -90,6 +90,8 @@ fn words(words: &[String]) -> Outcome<(Option<Name>, Vec<Pair>)> {
 struct Wanted {
     entities: Vec<(String, ValueType)>,
     request: Vec<(String, ValueType)>,
+    /// Request data that may be given too.
+    spare: Vec<(String, ValueType)>,
 }
 
 impl Wanted {
@@ -99,11 +101,12 @@ impl Wanted {
         Self {
             entities: selection.entity_columns.iter().map(entity).collect(),
             request: selection.request_columns.iter().map(request).collect(),
+            spare: selection.spare_request_columns.iter().map(request).collect(),
         }
     }
 
     fn columns(&self) -> impl Iterator<Item = &(String, ValueType)> {
-        self.entities.iter().chain(&self.request)
+        self.entities.iter().chain(&self.request).chain(&self.spare)
     }
 
     fn type_of(&self, name: &str) -> Outcome<ValueType> {
@@ -184,6 +187,7 @@ mod tests {
         let wanted = Wanted {
             entities: vec![("customer_id".to_owned(), pairs::TEXT)],
             request: vec![("loan_amount".to_owned(), larder_types::ScalarType::Float64.into())],
+            spare: vec![],
         };
         let wrong: Pair = "custmer_id=1".parse().unwrap();
         let error = wanted.rows_of_pairs(&[&wrong]).unwrap_err().to_string();

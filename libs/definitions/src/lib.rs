@@ -22,6 +22,7 @@ pub mod markdown;
 mod numbering;
 pub mod object;
 pub mod problem;
+pub mod project_record;
 mod renaming;
 pub mod revision;
 pub mod run;
@@ -41,6 +42,7 @@ pub use diff::{ChangeKind, Diff, FieldChange, ObjectChange, diff};
 pub use expressions::expression_inputs;
 pub use object::*;
 pub use problem::{Location, Problem, problems_to_error};
+pub use project_record::ProjectRecord;
 pub use revision::RevisionRecord;
 pub use selection::{
     Asked, ComputedFeature, ComputedInput, Output, OutputSource, SelectedView, Selection, StoredFeature,

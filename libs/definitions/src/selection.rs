@@ -33,6 +33,8 @@ pub struct Selection {
     pub entity_columns: BTreeMap<Name, KeyType>,
     /// The request data that computed features need, in the order of [`ComputedInput::Request`].
     pub request_columns: Vec<(Name, ValueType)>,
+    /// Request data that the on-demand views asked for declare and none of the chosen features uses: it may be sent too.
+    pub spare_request_columns: Vec<(Name, ValueType)>,
 }
 
 /// A stored view that is read by certain columns of the request.
@@ -109,8 +111,11 @@ impl Selection {
         for view_use in &uses(catalog, asked)? {
             resolver.add(view_use, full_names)?;
         }
-        resolver.selection.check_names(full_names)?;
-        Ok(resolver.selection)
+        let mut selection = resolver.selection;
+        selection.check_names(full_names)?;
+        let mut told: HashSet<Name> = selection.request_columns.iter().map(|(name, _)| name.clone()).collect();
+        selection.spare_request_columns.retain(|(name, _)| told.insert(name.clone()));
+        Ok(selection)
     }
 
     fn empty() -> Self {
@@ -120,6 +125,7 @@ impl Selection {
             outputs: Vec::new(),
             entity_columns: BTreeMap::new(),
             request_columns: Vec::new(),
+            spare_request_columns: Vec::new(),
         }
     }
 
@@ -188,6 +194,8 @@ impl Resolver<'_> {
         let known: Vec<&Name> = view.features.iter().map(|feature| &feature.name).collect();
         let inputs = Inputs::of(self.catalog, view)?;
         inputs.check_keys(view, &view_use.join_keys)?;
+        let declared = view.request.iter().map(|field| (field.name.clone(), field.value_type));
+        self.selection.spare_request_columns.extend(declared);
         for position in chosen(&view_use.view, &view_use.select, &known)? {
             let feature = &view.features[position];
             let Engine::Sql(sql) = &feature.engine;

@@ -3,30 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use larder_definitions::unknown_name;
+use larder_definitions::{ProjectRecord, unknown_name};
 use larder_registry_store::{Appended, Log, RegistryStore};
 use larder_types::{Clock, Error, Name, ProjectNumber, Result};
 use parking_lot::RwLock;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::{project::Project, runs::Runs};
-
-/// The newest format of an entry of [`Log::Projects`].
-const FORMAT: u32 = 1;
-
-/// An entry of [`Log::Projects`]; its number is the project's.
-#[derive(Debug, Serialize, Deserialize)]
-struct ProjectEntry {
-    format: u32,
-    name: Name,
-}
-
-/// What an entry of any format begins with.
-#[derive(Deserialize)]
-struct Format {
-    format: u32,
-}
 
 /// What is kept of a project.
 pub struct Kept {
@@ -72,7 +55,7 @@ impl Projects {
                 return Ok(Arc::clone(kept));
             }
             let number = *newest + 1;
-            let entry = encode(&ProjectEntry { format: FORMAT, name: name.clone() })?;
+            let entry = Bytes::from(ProjectRecord { name: name.clone() }.encode()?);
             match self.store.append(Log::Projects, number, entry.clone()).await? {
                 Appended::Ours => self.take_in(&mut newest, &entry).await?,
                 Appended::Taken(_) => self.catch_up(&mut newest).await?,
@@ -93,7 +76,7 @@ impl Projects {
     }
 
     async fn take_in(&self, newest: &mut u64, entry: &[u8]) -> Result<()> {
-        let name = decode(entry).map_err(of_entry(Log::Projects, *newest + 1))?.name;
+        let ProjectRecord { name } = ProjectRecord::decode(entry).map_err(of_entry(Log::Projects, *newest + 1))?;
         let number = u32::try_from(*newest + 1).map(ProjectNumber);
         let number = number.map_err(|_| Error::resource_exhausted("all project numbers are given"))?;
         let definitions = Project::open(Arc::clone(&self.store), name.clone(), number).await?;
@@ -103,22 +86,6 @@ impl Projects {
         *newest += 1;
         Ok(())
     }
-}
-
-fn encode(entry: &ProjectEntry) -> Result<Bytes> {
-    let bytes = serde_json::to_vec(entry);
-    bytes.map(Bytes::from).map_err(|error| Error::internal(format!("project {}: {error}", entry.name)))
-}
-
-fn decode(bytes: &[u8]) -> Result<ProjectEntry> {
-    let wrong = |error| Error::data_loss(format!("this is no project ({error})")).with_source(error);
-    let Format { format } = serde_json::from_slice(bytes).map_err(wrong)?;
-    if format > FORMAT {
-        return Err(Error::unimplemented(format!(
-            "it was written in format {format} by a newer release; this one reads up to {FORMAT}"
-        )));
-    }
-    serde_json::from_slice(bytes).map_err(wrong)
 }
 
 /// Says which entry of the registry's store an error is about.

@@ -115,6 +115,12 @@ fn check_request(
     };
     let request = wanted.map(column);
     let request = request.collect::<Result<_>>()?;
+    // A view's request data may be sent with any choice of its features.
+    for (name, value_type) in &selection.spare_request_columns {
+        if let spare @ Some(_) = given.remove(name.as_str()) {
+            request_column(spare, name, *value_type, rows, budget)?;
+        }
+    }
     match given.keys().min() {
         None => Ok(request),
         Some(extra) => {

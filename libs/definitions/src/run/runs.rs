@@ -5,11 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use larder_types::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Position, ReadFiles, Run, RunEvent, RunId, RunState, Watermark, WatermarkKey, apply_event};
+use super::{Position, ReadFiles, Run, RunEvent, RunId, RunRequest, RunState, Watermark, WatermarkKey, apply_event};
 use crate::stored;
 
 /// The newest snapshot format.
 const FORMAT: u32 = 1;
+
+/// How many materializations of a view that have ended are known: the newest.
+const KEPT_OF_VIEW: usize = 100;
+
+/// How many training sets that have ended are known: the newest.
+const KEPT_TRAINING_SETS: usize = 1_000;
 
 /// The runs and watermarks of a project.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -22,7 +28,8 @@ pub struct RunsState {
 impl RunsState {
     /// Folds an event; nothing is changed where it is refused (see [`apply_event`]).
     ///
-    /// Of a run that has ended its parts and positions are forgotten: the watermarks have what of them counts.
+    /// Of a run that has ended its parts and positions are forgotten: the watermarks have what of them counts. The oldest
+    /// runs that have ended are forgotten altogether: 100 of each view and 1,000 training sets are kept.
     pub fn apply(&mut self, event: &RunEvent) -> Result<&Run> {
         let run = apply_event(self.runs.get(&event.run).cloned(), event)?;
         if run.state == RunState::Succeeded {
@@ -30,8 +37,32 @@ impl RunsState {
                 self.move_watermark(watermark);
             }
         }
-        let run = if run.state.is_final() { run.without_parts() } else { run };
+        let has_ended = run.state.is_final();
+        if has_ended {
+            self.forget_oldest(&run);
+        }
+        let run = if has_ended { run.without_parts() } else { run };
         Ok(self.runs.entry(event.run.clone()).insert_entry(run).into_mut())
+    }
+
+    /// Makes room for a run that has ended among those like it.
+    fn forget_oldest(&mut self, newest: &Run) {
+        let is_like = |run: &Run| match (&run.request, &newest.request) {
+            (RunRequest::Materialize(one), RunRequest::Materialize(other)) => one.view == other.view,
+            (RunRequest::TrainingSet(_), RunRequest::TrainingSet(_)) => true,
+            (RunRequest::Materialize(_) | RunRequest::TrainingSet(_), _) => false,
+        };
+        let kept = match newest.request {
+            RunRequest::Materialize(_) => KEPT_OF_VIEW,
+            RunRequest::TrainingSet(_) => KEPT_TRAINING_SETS,
+        };
+        let others = self.runs.values().filter(|run| run.state.is_final() && run.id != newest.id && is_like(run));
+        let mut ended: Vec<_> = others.map(|run| (run.ended_at, run.id.clone())).collect();
+        ended.sort_unstable();
+        let too_many = (ended.len() + 1).saturating_sub(kept);
+        for (_, id) in ended.into_iter().take(too_many) {
+            self.runs.remove(&id);
+        }
     }
 
     /// Whether an event may be appended.

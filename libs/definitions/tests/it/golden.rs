@@ -5,13 +5,13 @@
 use std::{collections::BTreeMap, fmt::Debug, fs, path::PathBuf};
 
 use larder_definitions::{
-    ProjectState, RevisionRecord, RollbackRequest, rollback,
+    ProjectRecord, ProjectState, RevisionRecord, RollbackRequest, rollback,
     run::{RunEvent, RunsState},
 };
 use larder_types::{ErrorCode, Result};
 
 use crate::{
-    projects::{SAMPLE, TWO_FEATURES, applied, empty, meta, small},
+    projects::{SAMPLE, TWO_FEATURES, applied, empty, meta, name, small},
     runs::life_of_a_run,
 };
 
@@ -41,6 +41,16 @@ fn revisions() {
     let (third, three) = rollback(&two, &one, &request, meta(&two)).unwrap().unwrap();
     check("revision_1_rollback.json", &third, RevisionRecord::encode, RevisionRecord::decode);
     check("project_1.json", &three, ProjectState::encode, ProjectState::decode);
+}
+
+#[test]
+fn projects() {
+    check(
+        "project_record_1.json",
+        &ProjectRecord { name: name("payments") },
+        ProjectRecord::encode,
+        ProjectRecord::decode,
+    );
 }
 
 #[test]

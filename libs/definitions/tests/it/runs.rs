@@ -1,6 +1,6 @@
 //! Runs: what may follow what, the fence of leases, and watermarks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use larder_definitions::run::{
     EventTimes, FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, ReadFiles, RunEvent,
@@ -128,6 +128,27 @@ fn a_run_is_created_once_and_may_end_before_it_is_taken() {
     runs.apply(&ended("a", None, Outcome::Cancelled)).unwrap();
     runs.apply(&ended("b", None, Outcome::Failed { error: "no such file".to_owned() })).unwrap();
     assert_eq!(runs.run("b").unwrap().error.as_deref(), Some("no such file"));
+}
+
+#[test]
+fn the_newest_runs_that_have_ended_are_kept() {
+    let mut runs = RunsState::default();
+    runs.apply(&created("waits", "busy")).unwrap();
+    for (view, count) in [("calm", 1), ("busy", 250)] {
+        for number in 0..count {
+            let id = format!("{view}-{number}");
+            runs.apply(&created(&id, view)).unwrap();
+            let ended = RunEventKind::Ended { lease: None, outcome: Outcome::Cancelled };
+            let ended = event(&id, 10 + number, ended);
+            let kept = runs.apply(&ended).unwrap().clone();
+            assert_eq!(runs.apply(&ended).unwrap(), &kept, "told again, it is not counted again");
+        }
+    }
+    let known: BTreeSet<&str> = runs.runs().map(|run| run.id.as_str()).collect();
+    let newest: Vec<String> = (150..250).map(|number| format!("busy-{number}")).collect();
+    let expected = newest.iter().map(String::as_str).chain(["waits", "calm-0"]);
+    assert_eq!(known, expected.collect());
+    assert_eq!(RunsState::decode(&runs.encode().unwrap()).unwrap(), runs);
 }
 
 /// After each of these, the event is refused with the code and nothing is changed.

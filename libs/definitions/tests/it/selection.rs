@@ -6,7 +6,7 @@ use expect_test::{Expect, expect};
 use larder_definitions::{
     Asked, Catalog, ComputedInput, FeatureService, Metadata, OutputSource, Selection, StoredFeature, ViewUse,
 };
-use larder_types::{ErrorCode, FeatureReference, Result};
+use larder_types::{ErrorCode, FeatureReference, Name, Result, ValueType};
 
 use crate::projects::{applied, empty, name};
 
@@ -111,8 +111,13 @@ fn shown(selection: &Selection) -> String {
     }
     let keys = selection.entity_columns.iter().map(|(name, key_type)| format!("{name} {key_type}"));
     writeln!(text, "keys [{}]", keys.collect::<Vec<_>>().join(", ")).unwrap();
-    let request = selection.request_columns.iter().map(|(name, value_type)| format!("{name} {value_type}"));
-    writeln!(text, "request [{}]", request.collect::<Vec<_>>().join(", ")).unwrap();
+    let columns = |columns: &[(Name, ValueType)]| {
+        columns.iter().map(|(name, value_type)| format!("{name} {value_type}")).collect::<Vec<_>>().join(", ")
+    };
+    writeln!(text, "request [{}]", columns(&selection.request_columns)).unwrap();
+    if !selection.spare_request_columns.is_empty() {
+        writeln!(text, "request data that may be sent too [{}]", columns(&selection.spare_request_columns)).unwrap();
+    }
     text
 }
 
@@ -213,11 +218,12 @@ fn computed_features_read_what_they_use() {
         &references(&["ratios.constant"]),
         false,
         expect![[r#"
-        compute ratios.constant from []
-        constant: int64 = computed 0
-        keys []
-        request []
-    "#]],
+            compute ratios.constant from []
+            constant: int64 = computed 0
+            keys []
+            request []
+            request data that may be sent too [amount float64]
+        "#]],
     );
     check(
         &references(&["ratios.danger", "shop.risk"]),

@@ -118,6 +118,20 @@ async fn request_data_is_one_for_all_or_one_each_and_may_be_narrower() {
 }
 
 #[tokio::test]
+async fn the_request_data_of_a_view_may_be_sent_with_any_choice_of_its_features() {
+    let sandbox = shop().await;
+    let asked = references(&["derived.reward"], vec![("customer_id", ints(&[1, 3]))]);
+    for data in [vec![("bonus", ints(&[1]))], vec![("total", floats(&[3.0])), ("bonus", ints(&[1]))]] {
+        let request_data = owned(data);
+        let answer = sandbox.ask(&OnlineRequest { request_data, ..asked.clone() }).await.unwrap();
+        assert_eq!(table(&answer), rows(&[("reward", &["11", "1"])]));
+    }
+    let request_data = owned(vec![("total", texts(&["3"])), ("bonus", ints(&[1]))]);
+    let error = sandbox.ask(&OnlineRequest { request_data, ..asked }).await.unwrap_err();
+    assert!(error.to_string().contains("is a string column; float64 is expected"), "{error}");
+}
+
+#[tokio::test]
 async fn without_any_key_the_rows_of_request_data_count() {
     let sandbox = shop().await;
     let asked = service("asked_service", vec![]);
