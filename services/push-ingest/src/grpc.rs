@@ -49,7 +49,7 @@ impl PushService for PushGrpc {
         let place = self.room.enter(encoded_len(&message), call.patience() / 2).await;
         let place = place.map_err(|error| told(nothing_done(error, message.target)))?;
         let (id, request) = read_request(message).await.map_err(told)?;
-        let pushed = self.service.push(request, &call).await.map_err(told)?;
+        let pushed = self.service.push(request, &call).await.map_err(|error| told(error.of_batch(&id)))?;
         drop(place);
         Ok(tonic::Response::new(wire_response(id, pushed)))
     }

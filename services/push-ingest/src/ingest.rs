@@ -145,6 +145,12 @@ impl IngestError {
         Self { error, online: Some(Written::Unknown), offline: targets.offline.then_some(Written::Yes) }
     }
 
+    /// The same, naming the batch where a target may have rows of it: whoever repeats it does so under that id.
+    pub fn of_batch(self, id: &str) -> Self {
+        let is_begun = [self.online, self.offline].into_iter().flatten().any(|written| written != Written::No);
+        if is_begun { Self { error: self.error.with_violation("batch_id", id), ..self } } else { self }
+    }
+
     /// The error, with what each target has among its violations.
     pub fn into_error(self) -> Error {
         let targets = [("targets.offline", self.offline), ("targets.online", self.online)];

@@ -42,6 +42,9 @@ async fn assert_fails(sandbox: &Sandbox, target: Target, expected: &[(Target, Wr
         (target, written)
     });
     assert_eq!(told(&error), words.collect::<Vec<_>>(), "{error}");
+    let batch_id = error.violations().iter().find(|violation| violation.field == "batch_id");
+    let is_begun = expected.iter().any(|(_, written)| *written != Written::No);
+    assert_eq!(batch_id.map(|violation| violation.description.as_str()), is_begun.then_some("again"));
     let failure = stream_one(sandbox, batch).await;
     assert_eq!(failure.error.code(), ErrorCode::Unavailable);
     assert_eq!(failure.targets, states(expected));
