@@ -319,6 +319,17 @@ impl ObjectKind {
         }
     }
 
+    /// For people: `feature views`.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Entity => "entities",
+            Self::Source => "sources",
+            Self::FeatureView => "feature views",
+            Self::OnDemandFeatureView => "on-demand feature views",
+            Self::FeatureService => "feature services",
+        }
+    }
+
     /// The section of a definition file that has them: `feature_views`.
     pub fn section(self) -> &'static str {
         match self {

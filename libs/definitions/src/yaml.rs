@@ -15,6 +15,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use larder_types::{Error, Name};
 
+pub use self::paths::definition_files;
 use self::{
     convert::IntoObject,
     language::FileText,
@@ -81,7 +82,7 @@ fn read_files(path: &Path, references: References) -> Result<FeatureRepository, 
     let unreadable = |path: &Path, error: std::io::Error| {
         vec![Problem::new("", format!("{} cannot be read: {error}", path.display()))]
     };
-    let files = paths::definition_files(path)?;
+    let files = definition_files(path)?;
     if files.is_empty() {
         return Err(vec![Problem::new("", format!("no definitions (*.yaml, *.yml) are in {}", path.display()))]);
     }

@@ -126,6 +126,11 @@ pub fn near_names<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> 
     near.into_iter().take(3).map(|(_, name)| name).collect()
 }
 
+/// What a message ends with when something of `near` may have been meant: `; did you mean a, b?`, or nothing.
+pub fn did_you_mean(near: &[&str]) -> String {
+    if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,5 +152,12 @@ mod tests {
         assert!(near_names("zzz", known).is_empty());
         assert_eq!(near_names("tll", ["ttl", "online"]), ["ttl"]);
         assert_eq!(near_names("aeg", ["income", "age"]), ["age"]);
+    }
+
+    #[test]
+    fn a_hint_lists_what_may_have_been_meant() {
+        for (near, hint) in [(&[][..], ""), (&["a"], "; did you mean a?"), (&["a", "b"], "; did you mean a, b?")] {
+            assert_eq!(did_you_mean(near), hint);
+        }
     }
 }

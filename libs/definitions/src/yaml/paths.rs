@@ -12,7 +12,7 @@ use crate::Problem;
 ///
 /// Hidden files and folders are left out. Links are followed, and what can be reached in several ways, or in a circle, is
 /// read once. What cannot be looked at is a problem: objects that are overlooked would be taken for removed ones.
-pub(super) fn definition_files(path: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
+pub fn definition_files(path: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }
