@@ -4,10 +4,7 @@
 
 use std::path::Path;
 
-use larder_definitions::{
-    ChangeSet, ProjectState, RevisionMeta, apply,
-    yaml::read_text,
-};
+use larder_definitions::{ChangeSet, ProjectState, RevisionMeta, apply, yaml::read_text};
 use larder_types::{ProjectNumber, Timestamp};
 use libfuzzer_sys::fuzz_target;
 

@@ -18,7 +18,8 @@ fn columns() -> [(&'static str, ScalarType, ArrayRef); 3] {
 
 fuzz_target!(|sql: &str| {
     let columns = columns();
-    let input = |name: &str, kind: ScalarType| Input { view: None, name: Name::new(name).unwrap(), value_type: kind.into() };
+    let input =
+        |name: &str, kind: ScalarType| Input { view: None, name: Name::new(name).unwrap(), value_type: kind.into() };
     let inputs = columns.each_ref().map(|(name, kind, _)| input(name, *kind));
     for declared in ScalarType::ALL {
         let Ok(expression) = Expression::compile(sql, &inputs, declared.into()) else { continue };

@@ -12,10 +12,8 @@ use libfuzzer_sys::fuzz_target;
 /// A schema of every type, one of every second, one of none.
 static SCHEMAS: LazyLock<Vec<Arc<RowSchema>>> = LazyLock::new(|| {
     let every = columns();
-    let column = |(number, value_type): &(ColumnNumber, ValueType)| SchemaColumn {
-        number: *number,
-        value_type: *value_type,
-    };
+    let column =
+        |(number, value_type): &(ColumnNumber, ValueType)| SchemaColumn { number: *number, value_type: *value_type };
     let of = |step: usize| every.iter().step_by(step).map(column).collect::<Vec<_>>();
     let columns = [of(1), of(2), Vec::new()];
     let schemas = (0..).zip(columns).map(|(number, columns)| RowSchema::new(SchemaNumber(number), columns));

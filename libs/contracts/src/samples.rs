@@ -276,19 +276,8 @@ pub(crate) fn run() -> impl Strategy<Value = Run> {
 
 /// A catalog without objects.
 pub(crate) fn empty_catalog(revision: u64) -> Catalog {
-    Catalog {
-        project: Name::new("payments").unwrap(),
-        project_number: ProjectNumber(7),
-        revision: Revision(revision),
-        created_at: Timestamp::from_micros(i64::try_from(revision).unwrap()),
-        entities: BTreeMap::new(),
-        sources: BTreeMap::new(),
-        feature_views: BTreeMap::new(),
-        on_demand_feature_views: BTreeMap::new(),
-        feature_services: BTreeMap::new(),
-        origins: BTreeMap::new(),
-        not_understood: BTreeMap::new(),
-    }
+    let created_at = Timestamp::from_micros(i64::try_from(revision).unwrap());
+    Catalog::empty(Name::new("payments").unwrap(), ProjectNumber(7), Revision(revision), created_at)
 }
 
 /// A catalog of random objects at a revision, consistent as the registry would make it.

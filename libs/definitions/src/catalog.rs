@@ -12,6 +12,7 @@ use larder_types::{
     ValueType, near_names,
 };
 
+pub use self::build::share;
 use crate::{
     Entity, FeatureService, FeatureView, JoinKey, Object, ObjectId, ObjectKind, OnDemandFeatureView, Source, SourceKind,
 };

@@ -7,7 +7,7 @@ use larder_types::Result;
 use crate::{Catalog, FeatureView, OnDemandFeatureView, ResolvedView};
 
 /// The features of the input views, in the order of the inputs and of their definitions, then the request data.
-pub fn expression_inputs<'a>(
+pub(crate) fn expression_inputs<'a>(
     view: &OnDemandFeatureView,
     input_views: impl IntoIterator<Item = &'a FeatureView>,
 ) -> Vec<Input> {

@@ -16,7 +16,7 @@ pub mod catalog;
 pub mod change;
 pub mod consequences;
 pub mod diff;
-pub mod expressions;
+mod expressions;
 pub mod lineage;
 pub mod markdown;
 mod numbering;
@@ -39,7 +39,6 @@ pub use catalog::{AnyView, Catalog, KeySpace, PushSchema, ResolvedSource, Resolv
 pub use change::{ChangeSet, Plan, RevisionMeta, RollbackRequest, apply, plan, plan_rollback, rollback};
 pub use consequences::{Consequence, ConsequenceKind};
 pub use diff::{ChangeKind, Diff, FieldChange, ObjectChange, diff};
-pub use expressions::expression_inputs;
 pub use object::*;
 pub use problem::{Location, Problem, problems_to_error};
 pub use project_record::ProjectRecord;

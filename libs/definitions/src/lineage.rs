@@ -105,16 +105,6 @@ impl Lineage {
         graph
     }
 
-    /// What an object is made of. See [`Lineage::around`].
-    pub fn upstream(&self, object: &ObjectId) -> Subgraph {
-        self.around(object, None, Direction::Upstream)
-    }
-
-    /// What is made of an object. See [`Lineage::around`].
-    pub fn downstream(&self, object: &ObjectId) -> Subgraph {
-        self.around(object, None, Direction::Downstream)
-    }
-
     fn add_feature_view(&mut self, view: &ResolvedView) {
         for feature in &view.definition.features {
             let node = Node::Feature { view: view.name().clone(), feature: feature.name.clone() };

@@ -254,17 +254,6 @@ pub enum Position {
     Time(Timestamp),
 }
 
-/// Who may write for a run, until when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
-    /// Grows with each holder; events that carry a lower one are refused.
-    pub number: LeaseNumber,
-    /// The worker.
-    pub holder: String,
-    /// By the registry's clock.
-    pub expires_at: Timestamp,
-}
-
 /// How long a lease lasts unless renewed.
 pub const LEASE_TERM: Duration = Duration::from_secs(15);
 

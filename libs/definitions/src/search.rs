@@ -15,11 +15,13 @@ pub struct Hit {
     pub feature: Option<Name>,
     /// What is said of it.
     pub description: String,
+    /// The object's.
+    pub owner: String,
     /// Greater is better; comparable within one search.
     pub score: u32,
 }
 
-/// The words of a catalog. Built once a revision.
+/// The words of a catalog.
 #[derive(Debug, Clone, Default)]
 pub struct SearchIndex {
     documents: Vec<Document>,
@@ -32,6 +34,7 @@ struct Document {
     object: ObjectId,
     feature: Option<Name>,
     description: String,
+    owner: String,
 }
 
 /// Weights of where a word stands.
@@ -96,35 +99,46 @@ impl SearchIndex {
     fn add_object(&mut self, object: &Object) {
         let id = object.id();
         let metadata = object.metadata();
-        let document = self.add_document(id.clone(), None, &metadata.description, id.name.as_str());
+        let owner = metadata.owner.as_str();
+        let document = self.add_document(Document {
+            object: id.clone(),
+            feature: None,
+            description: metadata.description.clone(),
+            owner: owner.to_owned(),
+        });
         self.add_metadata(document, metadata);
         match object {
             Object::Entity(_) | Object::Source(_) | Object::FeatureService(_) => {}
             Object::FeatureView(view) => {
                 for feature in &view.features {
-                    let document = self.add_feature(&id, &feature.name, &feature.description);
+                    let document = self.add_feature(&id, owner, &feature.name, &feature.description);
                     self.add_tags(document, &feature.tags);
                 }
             }
             Object::OnDemandFeatureView(view) => {
                 for feature in &view.features {
-                    self.add_feature(&id, &feature.name, &feature.description);
+                    self.add_feature(&id, owner, &feature.name, &feature.description);
                 }
             }
         }
     }
 
-    fn add_feature(&mut self, view: &ObjectId, feature: &Name, description: &str) -> usize {
-        let document = self.add_document(view.clone(), Some(feature.clone()), description, feature.as_str());
+    fn add_feature(&mut self, view: &ObjectId, owner: &str, feature: &Name, description: &str) -> usize {
+        let document = self.add_document(Document {
+            object: view.clone(),
+            feature: Some(feature.clone()),
+            description: description.to_owned(),
+            owner: owner.to_owned(),
+        });
         self.add_words(document, view.name.as_str(), IN_PARENT);
         document
     }
 
-    fn add_document(&mut self, object: ObjectId, feature: Option<Name>, description: &str, name: &str) -> usize {
+    fn add_document(&mut self, document: Document) -> usize {
         let number = self.documents.len();
-        self.documents.push(Document { object, feature, description: description.to_owned() });
-        self.add_words(number, name, IN_NAME);
-        self.add_words(number, description, IN_DESCRIPTION);
+        self.add_words(number, document.name(), IN_NAME);
+        self.add_words(number, &document.description, IN_DESCRIPTION);
+        self.documents.push(document);
         number
     }
 
@@ -153,8 +167,8 @@ impl Document {
     }
 
     fn hit(&self, score: u32) -> Hit {
-        let Self { object, feature, description } = self.clone();
-        Hit { object, feature, description, score }
+        let Self { object, feature, description, owner } = self.clone();
+        Hit { object, feature, description, owner, score }
     }
 }
 

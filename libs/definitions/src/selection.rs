@@ -306,23 +306,15 @@ enum InputOrigin {
 
 impl Inputs {
     fn of(catalog: &Catalog, on_demand: &OnDemandFeatureView) -> Result<Self> {
-        let mut inputs = Self { columns: Vec::new(), origins: Vec::new() };
+        let mut origins = Vec::new();
         for name in &on_demand.inputs {
             let view = catalog.feature_view(name.as_str())?;
-            for (position, feature) in view.definition.features.iter().enumerate() {
-                inputs.columns.push(Input {
-                    view: Some(name.clone()),
-                    name: feature.name.clone(),
-                    value_type: feature.value_type,
-                });
-                inputs.origins.push(InputOrigin::View(view.clone(), position));
-            }
+            let features = 0..view.definition.features.len();
+            origins.extend(features.map(|position| InputOrigin::View(view.clone(), position)));
         }
-        for field in &on_demand.request {
-            inputs.columns.push(Input { view: None, name: field.name.clone(), value_type: field.value_type });
-            inputs.origins.push(InputOrigin::Request(field.name.clone(), field.value_type));
-        }
-        Ok(inputs)
+        let request = on_demand.request.iter();
+        origins.extend(request.map(|field| InputOrigin::Request(field.name.clone(), field.value_type)));
+        Ok(Self { columns: catalog.expression_inputs(on_demand)?, origins })
     }
 
     /// Each key of an on-demand view's mapping is one of its inputs'.

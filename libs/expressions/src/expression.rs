@@ -79,11 +79,6 @@ impl Expression {
         &self.0.inputs_used
     }
 
-    /// Whether it reads `request_time()`.
-    pub fn uses_request_time(&self) -> bool {
-        self.0.request_time_at.is_some()
-    }
-
     /// The text.
     pub fn sql(&self) -> &str {
         &self.0.spec.sql

@@ -27,9 +27,6 @@ pub use expression::{Expression, ExpressionSpec, RequestTime};
 pub use functions::{FunctionDoc, functions};
 pub use inputs::Input;
 
-/// The name by which a view names this engine.
-pub const ENGINE: &str = "sql";
-
 /// What computed an answer: the semantics of this crate, and the library below. Part of what a replay needs.
 pub const ENGINE_VERSION: &str = "sql-1/datafusion-55.2";
 

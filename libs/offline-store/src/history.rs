@@ -2,7 +2,6 @@
 
 mod exec;
 mod normalise;
-mod object_file;
 mod parquet;
 mod parts;
 mod range;
@@ -16,21 +15,19 @@ use larder_types::{Name, ScalarType, ValueType};
 use serde::{Deserialize, Serialize};
 
 pub use exec::{HistoryExec, HistoryRead, ReadPart};
-pub use normalise::SystemColumns;
+pub use larder_push_log::{CREATED_TIME, DELETED, EVENT_TIME};
+pub use normalise::RowColumns;
 pub use parts::{ReadBefore, ViewParts};
 pub use range::{ReadCounts, TimeRange};
 pub use source::{HistorySource, PartStream};
 
 pub(crate) use self::parquet::{open as open_parquet, unreadable};
 
-/// The column with the event time: `timestamp[us, UTC]`, never null.
-pub const EVENT_TIME: &str = "__event_time";
-/// The column with the created time: `timestamp[us, UTC]`, never null; the lowest where the source has none.
-pub const CREATED_TIME: &str = "__created_time";
-/// The column that says whether the row is a deletion: bool, never null.
-pub const DELETED: &str = "__deleted";
+/// What is said of a row besides its values, none of it null: event time, created time (the lowest where the source has none),
+/// whether it is a deletion. The columns have the names that they have in a push log.
+pub const ROW_COLUMNS: [&str; 3] = [EVENT_TIME, CREATED_TIME, DELETED];
 
-/// What rows of a view's history consist of: keys, the three columns above, features.
+/// What rows of a view's history consist of: keys, [`ROW_COLUMNS`], features.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistorySchema {
     /// The keys, in the order of the key space. Never null.

@@ -4,7 +4,7 @@
 //! values, does no expressions, and judges no ttl when it reads: whoever decodes the rows does.
 //!
 //! What every adapter promises is checked by `conformance`, one suite for all; `forgetful` is a disk to put beneath an
-//! embedded one (feature `test-suite`).
+//! embedded one, `interposed` a store in front of any (feature `test-suite`).
 
 #[cfg(any(test, feature = "test-suite"))]
 pub mod conformance;
@@ -12,6 +12,8 @@ mod decision;
 mod embedded;
 #[cfg(any(test, feature = "test-suite"))]
 pub mod forgetful;
+#[cfg(any(test, feature = "test-suite"))]
+pub mod interposed;
 mod port;
 mod rows;
 

@@ -54,7 +54,7 @@ pub(crate) async fn open(
     path: &Path,
     size: u64,
 ) -> Result<ParquetRecordBatchStreamBuilder<StoredFile>> {
-    let file = StoredFile { store: Arc::clone(store), path: path.clone(), size };
+    let file = StoredFile::new(Arc::clone(store), path.clone(), size);
     let builder = ParquetRecordBatchStreamBuilder::new(file).await.map_err(|error| parquet_error(path, error))?;
     Ok(builder.with_batch_size(BATCH_ROWS))
 }
@@ -72,11 +72,19 @@ pub(crate) fn parquet_error(path: &Path, error: ParquetError) -> Error {
     }
 }
 
-/// A file in a store, as the Parquet reader wants it.
-pub(crate) struct StoredFile {
+/// A file in an object store, of known size, as the Parquet reader wants it.
+#[derive(Debug, Clone)]
+pub struct StoredFile {
     store: Arc<dyn ObjectStore>,
     path: Path,
     size: u64,
+}
+
+impl StoredFile {
+    /// A file of `size` bytes. Nothing is read yet.
+    pub fn new(store: Arc<dyn ObjectStore>, path: Path, size: u64) -> Self {
+        Self { store, path, size }
+    }
 }
 
 impl AsyncFileReader for StoredFile {

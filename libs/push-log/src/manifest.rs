@@ -124,13 +124,13 @@ impl Manifest {
 
     /// Reads stored bytes. `name` says in errors whose they are.
     ///
-    /// [`larder_types::ErrorCode::DataLoss`] if they are no manifest, [`larder_types::ErrorCode::FailedPrecondition`] if
+    /// [`larder_types::ErrorCode::DataLoss`] if they are no manifest, [`larder_types::ErrorCode::Unimplemented`] if
     /// they are one of a later format.
     pub fn decode(name: &str, bytes: &[u8]) -> Result<Self> {
         let lost = |what: String| Error::data_loss(format!("the manifest {name} cannot be read: {what}"));
         let AnyFormat { format } = serde_json::from_slice(bytes).map_err(|error| lost(error.to_string()))?;
         if format != FORMAT {
-            return Err(Error::failed_precondition(format!(
+            return Err(Error::unimplemented(format!(
                 "the manifest {name} has format {format}, this release of Larder reads {FORMAT}: use the newer release"
             )));
         }

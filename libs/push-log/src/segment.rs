@@ -79,7 +79,7 @@ fn trailer_of(rows: &RecordBatch, stream: &[u8]) -> Result<Vec<u8>> {
 /// The rows of a segment, in batches of at most 8,192. `name` says in errors which one it is.
 ///
 /// Bytes that are not a segment, or not whole, are [`larder_types::ErrorCode::DataLoss`]; a later format is
-/// [`larder_types::ErrorCode::FailedPrecondition`].
+/// [`larder_types::ErrorCode::Unimplemented`].
 pub fn decode_segment(name: &str, bytes: &Bytes) -> Result<Vec<RecordBatch>> {
     let lost = |what: &str| Error::data_loss(format!("the segment {name} cannot be read: {what}"));
     let stream_end = bytes.len().checked_sub(TRAILER_BYTES).ok_or_else(|| lost("it is cut short"))?;
@@ -122,7 +122,7 @@ pub(crate) fn decode_trailer(name: &str, trailer: &[u8], size: u64) -> Result<Se
     }
     let format = u32_at(trailer, 36);
     if format != FORMAT {
-        return Err(Error::failed_precondition(format!(
+        return Err(Error::unimplemented(format!(
             "the segment {name} has format {format}, this release of Larder reads {FORMAT}: use the newer release"
         )));
     }

@@ -80,4 +80,6 @@ async fn the_newest_snapshot_is_given(store: &dyn RegistryStore) {
         store.write_snapshot(REVISIONS, number, Bytes::from(format!("up to {number}"))).await.unwrap();
     }
     assert_eq!(store.latest_snapshot(REVISIONS).await.unwrap(), Some((17, Bytes::from_static(b"up to 17"))));
+    assert_eq!(store.read_snapshot(REVISIONS, 5).await.unwrap(), Some(Bytes::from_static(b"up to 5")));
+    assert_eq!(store.read_snapshot(REVISIONS, 6).await.unwrap(), None);
 }

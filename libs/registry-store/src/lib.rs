@@ -62,6 +62,9 @@ pub trait RegistryStore: Send + Sync + 'static {
     /// Keeps the fold of all entries up to `number`, so that a start need not read them.
     async fn write_snapshot(&self, log: Log, number: u64, content: Bytes) -> Result<()>;
 
+    /// The fold of all entries up to `number`, where it is kept.
+    async fn read_snapshot(&self, log: Log, number: u64) -> Result<Option<Bytes>>;
+
     /// The newest snapshot and the number of the last entry in it.
     async fn latest_snapshot(&self, log: Log) -> Result<Option<(u64, Bytes)>>;
 }

@@ -51,6 +51,10 @@ impl ObjectRegistryStore {
         self.folder(log).join(format!("{number:020}"))
     }
 
+    fn snapshot_path(&self, log: Log, number: u64) -> Path {
+        self.folder(log).join("snapshots").join(format!("{number:020}"))
+    }
+
     /// Writes a hint. Losing one only costs a few questions more, so a failure is told and not returned.
     async fn put_hint(&self, path: &Path, number: u64) {
         let payload = PutPayload::from(number.to_string().into_bytes());
@@ -102,11 +106,15 @@ impl RegistryStore for ObjectRegistryStore {
     }
 
     async fn write_snapshot(&self, log: Log, number: u64, content: Bytes) -> Result<()> {
-        let path = self.folder(log).join("snapshots").join(format!("{number:020}"));
+        let path = self.snapshot_path(log, number);
         let written = self.store.put(&path, PutPayload::from(content)).await;
         written.map_err(|error| store_error(format_args!("writing {path}"), error))?;
         self.put_hint(&self.folder(log).join("snapshot"), number).await;
         Ok(())
+    }
+
+    async fn read_snapshot(&self, log: Log, number: u64) -> Result<Option<Bytes>> {
+        read_object(&*self.store, &self.snapshot_path(log, number)).await
     }
 
     async fn latest_snapshot(&self, log: Log) -> Result<Option<(u64, Bytes)>> {
@@ -114,8 +122,7 @@ impl RegistryStore for ObjectRegistryStore {
         if number == 0 {
             return Ok(None);
         }
-        let path = self.folder(log).join("snapshots").join(format!("{number:020}"));
-        Ok(read_object(&*self.store, &path).await?.map(|content| (number, content)))
+        Ok(self.read_snapshot(log, number).await?.map(|content| (number, content)))
     }
 }
 

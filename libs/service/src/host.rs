@@ -62,11 +62,6 @@ impl Host {
         self.servers.push((name, Box::pin(endpoint.serve(listener, self.stop_accepting.clone()))));
     }
 
-    /// Drains `endpoint` too, which is called in process only.
-    pub fn drain(&mut self, name: &'static str, endpoint: Endpoint) {
-        self.endpoints.push((name, endpoint));
-    }
-
     /// Serves the admin port on `listener`, to the very end.
     pub fn admin(&mut self, admin: Admin, listener: TcpListener) {
         self.admins.push(Box::pin(admin.serve(listener, self.stop_admin.clone())));

@@ -41,15 +41,6 @@ pub enum ErrorCode {
     Internal,
 }
 
-/// Who has to act on an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The caller: another request is needed.
-    Caller,
-    /// The system: the same request may be right later.
-    System,
-}
-
 /// Whether to send the same request again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
@@ -79,24 +70,6 @@ impl ErrorCode {
         Self::DataLoss,
         Self::Internal,
     ];
-
-    /// Who has to act.
-    pub fn fault(self) -> Fault {
-        match self {
-            Self::InvalidArgument
-            | Self::NotFound
-            | Self::AlreadyExists
-            | Self::FailedPrecondition
-            | Self::Conflict
-            | Self::PermissionDenied
-            | Self::Unauthenticated
-            | Self::Cancelled
-            | Self::Unimplemented => Fault::Caller,
-            Self::ResourceExhausted | Self::DeadlineExceeded | Self::Unavailable | Self::DataLoss | Self::Internal => {
-                Fault::System
-            }
-        }
-    }
 
     /// Whether the same request may succeed later.
     pub fn retry(self) -> Retry {
@@ -271,14 +244,5 @@ mod tests {
             .context("reading revision 7");
         assert_eq!(error.to_string(), "reading revision 7: connection refused");
         assert!(std::error::Error::source(&error).is_some());
-    }
-
-    #[test]
-    fn a_code_that_may_be_retried_is_not_the_callers_fault() {
-        for code in ErrorCode::ALL {
-            if code.retry() == Retry::AfterBackoff {
-                assert_eq!(code.fault(), Fault::System, "{}", code.as_str());
-            }
-        }
     }
 }

@@ -14,7 +14,7 @@ mod value_type;
 
 pub use clock::{Clock, ManualClock, SystemClock, UniqueClock};
 pub use duration::{format_duration, parse_duration};
-pub use error::{Error, ErrorCode, Fault, Result, Retry, Violation};
+pub use error::{Error, ErrorCode, Result, Retry, Violation};
 pub use key::{EntityKey, KeyPart, KeyType};
 pub use name::{Name, NameError, did_you_mean, near_names};
 pub use number::{ColumnNumber, KeySpaceNumber, LeaseNumber, ProjectNumber, Revision, RowSetNumber, SchemaNumber};

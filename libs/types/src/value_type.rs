@@ -1,7 +1,8 @@
 //! The types a feature, a join key or request data can have.
 //!
-//! The set is open: a new type touches this crate, `larder-codec` and `larder-contracts`. There is no catch-all arm over
-//! these enums anywhere, so the compiler finds every place.
+//! The set is open: a new type touches this crate, the codec, the contracts, casts of expressions, and the files that are read
+//! and written. There is no catch-all arm over these enums, so the compiler finds each of these places; a test finds the
+//! pattern of the JSON Schema (`libs/definitions/src/yaml/text.rs`).
 
 use std::{fmt, str::FromStr, sync::Arc};
 

@@ -70,11 +70,6 @@ impl LatestRows {
         Ok(())
     }
 
-    /// Whether some of it went to disk.
-    pub fn has_spilled(&self) -> bool {
-        !self.runs.is_empty()
-    }
-
     /// The latest row of each key, in the order of keys.
     pub fn finish(mut self) -> Result<impl Iterator<Item = Result<KeyedRow>> + Send> {
         let table = sorted(std::mem::take(&mut self.table));
@@ -276,9 +271,9 @@ mod tests {
         for key in 0..10 {
             latest.offer(&[key], &row).unwrap();
         }
-        assert!(!latest.has_spilled());
+        assert!(latest.runs.is_empty(), "all of it is in memory");
         latest.offer(&[10], &row).unwrap();
-        assert!(latest.has_spilled());
+        assert!(!latest.runs.is_empty(), "some of it is on disk");
         assert_eq!(latest.finish().unwrap().count(), 11);
     }
 

@@ -14,7 +14,9 @@ use larder_definitions::{
     run::{Part, Progress},
     view_rows::{ViewColumns, ViewRows},
 };
-use larder_offline_store::history::{CREATED_TIME, DELETED, EVENT_TIME, HistorySource, ReadCounts, TimeRange};
+use larder_offline_store::history::{
+    CREATED_TIME, DELETED, EVENT_TIME, HistorySource, ROW_COLUMNS, ReadCounts, TimeRange,
+};
 use larder_online_store::{KeyWrite, OnlineStore, RowOutcome, WriteMode};
 use larder_types::{Clock, Error, Name, Result, Timestamp};
 
@@ -166,7 +168,7 @@ fn offer(
     let deleted = batch.column_by_name(DELETED).and_then(|column| column.as_boolean_opt());
     let columns = ViewColumns {
         keys: &columns[..keys],
-        features: &columns[keys + 3..],
+        features: &columns[keys + ROW_COLUMNS.len()..],
         event_times: &event_times,
         created_times: &created_times,
         deleted: deleted.map(|deleted| deleted.values()),

@@ -1,22 +1,23 @@
-//! Search and lineage over a catalog.
+//! Search and lineage over the newest catalog of a project.
 
 use larder_contracts::explore::{Lineage as Answer, LineageNode, SearchHit};
 use larder_definitions::{
-    Catalog, Object, ObjectId, ObjectKind,
-    lineage::{Lineage, Node},
-    search::SearchIndex,
+    Catalog, ObjectId, ObjectKind,
+    lineage::{Direction, Node},
     unknown_name,
 };
 use larder_types::{Name, Result};
+
+use crate::project::Snapshot;
 
 /// How many hits there are at most, where the caller does not say.
 const HITS: usize = 50;
 
 /// What has every word of the query, best first.
-pub fn search(catalog: &Catalog, query: &str, limit: usize) -> Vec<SearchHit> {
+pub fn search(current: &Snapshot, query: &str, limit: usize) -> Vec<SearchHit> {
     let limit = if limit == 0 { HITS } else { limit };
-    let hits = SearchIndex::of(catalog).search(query, limit).into_iter().map(|hit| SearchHit {
-        owner: owner(catalog, &hit.object),
+    let hits = current.search_index().search(query, limit).into_iter().map(|hit| SearchHit {
+        owner: hit.owner,
         id: hit.object,
         feature: hit.feature.map(|feature| feature.to_string()),
         description: hit.description,
@@ -24,20 +25,15 @@ pub fn search(catalog: &Catalog, query: &str, limit: usize) -> Vec<SearchHit> {
     hits.collect()
 }
 
-fn owner(catalog: &Catalog, id: &ObjectId) -> String {
-    let object = catalog.objects().find(|object| object.id() == *id);
-    object.map(|object: Object| object.metadata().owner.clone()).unwrap_or_default()
-}
-
 /// What an object, or a feature of it, is made from and what is made from it. NOT_FOUND with near names.
-pub fn lineage(catalog: &Catalog, id: &ObjectId, feature: Option<&Name>) -> Result<Answer> {
+pub fn lineage(current: &Snapshot, id: &ObjectId, feature: Option<&Name>) -> Result<Answer> {
+    let catalog = &current.catalog;
     check_known(catalog, id)?;
     if let Some(feature) = feature {
         check_part(catalog, id, feature)?;
     }
-    let lineage = Lineage::of(catalog)?;
-    let up = lineage.around(id, feature, larder_definitions::lineage::Direction::Upstream);
-    let down = lineage.around(id, feature, larder_definitions::lineage::Direction::Downstream);
+    let up = current.lineage()?.around(id, feature, Direction::Upstream);
+    let down = current.lineage()?.around(id, feature, Direction::Downstream);
     let mut nodes: Vec<Node> = up.nodes.into_iter().chain(down.nodes).collect();
     nodes.sort();
     nodes.dedup();

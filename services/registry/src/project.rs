@@ -3,11 +3,12 @@
 //! The store decides who gets a number. Whoever finds a number taken reads what is there and decides again, so several
 //! registries on one store never disagree.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use larder_definitions::{
-    Catalog, ChangeSet, Diff, Plan, RevisionMeta, RevisionRecord, RollbackRequest, change, diff, state::ProjectState,
+    Catalog, ChangeSet, Diff, Plan, RevisionMeta, RevisionRecord, RollbackRequest, change, diff, lineage::Lineage,
+    search::SearchIndex, state::ProjectState,
 };
 use larder_registry_store::{Appended, Log, RegistryStore};
 use larder_types::{Error, Name, ProjectNumber, Result, Revision};
@@ -18,13 +19,33 @@ use crate::projects::{of_entry, of_snapshot};
 /// After so many revisions their fold is kept, so that a start need not read them.
 const SNAPSHOT_EVERY: u64 = 100;
 
-/// A project's state and the catalog made of it; replaced as a whole by each revision.
+/// A project's state and what is made of it; replaced as a whole by each revision.
 #[derive(Debug)]
 pub struct Snapshot {
     /// What is declared, and which numbers were given.
     pub state: ProjectState,
     /// What services work from.
     pub catalog: Arc<Catalog>,
+    search_index: OnceLock<SearchIndex>,
+    lineage: OnceLock<Result<Lineage, String>>,
+}
+
+impl Snapshot {
+    fn new(state: ProjectState, catalog: Catalog) -> Arc<Self> {
+        let catalog = Arc::new(catalog);
+        Arc::new(Self { state, catalog, search_index: OnceLock::new(), lineage: OnceLock::new() })
+    }
+
+    /// The words of the catalog; made when they are first asked for.
+    pub fn search_index(&self) -> &SearchIndex {
+        self.search_index.get_or_init(|| SearchIndex::of(&self.catalog))
+    }
+
+    /// What is made of what; made when it is first asked for.
+    pub fn lineage(&self) -> Result<&Lineage> {
+        let lineage = self.lineage.get_or_init(|| Lineage::of(&self.catalog).map_err(|error| error.to_string()));
+        lineage.as_ref().map_err(Error::internal)
+    }
 }
 
 /// A project's definitions.
@@ -57,8 +78,8 @@ impl Project {
         };
         let entries = store.read_after(log, state.revision.0).await?;
         let state = fold(log, state, &entries)?;
-        let catalog = Arc::new(Catalog::build(&state)?);
-        let newest = watch::Sender::new(Arc::new(Snapshot { state, catalog }));
+        let catalog = Catalog::build(&state)?;
+        let newest = watch::Sender::new(Snapshot::new(state, catalog));
         Ok(Self { number, store, adding: Mutex::new(false), newest })
     }
 
@@ -118,12 +139,23 @@ impl Project {
         if revision > current.state.revision {
             return Err(self.no_revision(revision, current.state.revision));
         }
-        let mut state = ProjectState::empty(current.state.project.clone(), self.number);
-        for number in 1..=revision.0 {
+        let mut state = self.kept_before(revision).await?;
+        for number in state.revision.0 + 1..=revision.0 {
             let record = self.record(Revision(number)).await?;
             state = state.next(&record).map_err(of_entry(Log::Revisions(self.number), number))?;
         }
         Ok(state)
+    }
+
+    /// The last state at or before a revision that was kept; the empty one where none was.
+    async fn kept_before(&self, revision: Revision) -> Result<ProjectState> {
+        let log = Log::Revisions(self.number);
+        for number in (1..=revision.0 / SNAPSHOT_EVERY).rev().map(|times| times * SNAPSHOT_EVERY) {
+            if let Some(bytes) = self.store.read_snapshot(log, number).await? {
+                return ProjectState::decode(&bytes).map_err(of_snapshot(log, number));
+            }
+        }
+        Ok(ProjectState::empty(self.current().state.project.clone(), self.number))
     }
 
     /// The record of a revision; NOT_FOUND if there is none.
@@ -185,7 +217,7 @@ impl Project {
     }
 
     fn publish(&self, state: ProjectState, catalog: Catalog) {
-        self.newest.send_replace(Arc::new(Snapshot { state, catalog: Arc::new(catalog) }));
+        self.newest.send_replace(Snapshot::new(state, catalog));
     }
 
     /// Without it the next start reads more; so a failure is told and not returned.

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
-use larder_definitions::{Catalog, KeySpace, Object, ObjectId, ObjectKind, PushSchema, ResolvedSource, ResolvedView};
+use larder_definitions::{
+    Catalog, KeySpace, Object, ObjectId, ObjectKind, PushSchema, ResolvedSource, ResolvedView, catalog::share,
+};
 use larder_types::{Error, ErrorCode, KeySpaceNumber, Name, ProjectNumber, Result, Revision, Timestamp};
 
 use super::state::{UnlinkedView, view_from_wire};
@@ -208,19 +210,7 @@ impl Header {
     }
 
     fn empty(&self) -> Catalog {
-        Catalog {
-            project: self.project.clone(),
-            project_number: self.project_number,
-            revision: self.revision,
-            created_at: self.created_at,
-            entities: BTreeMap::new(),
-            sources: BTreeMap::new(),
-            feature_views: BTreeMap::new(),
-            on_demand_feature_views: BTreeMap::new(),
-            feature_services: BTreeMap::new(),
-            origins: BTreeMap::new(),
-            not_understood: BTreeMap::new(),
-        }
+        Catalog::empty(self.project.clone(), self.project_number, self.revision, self.created_at)
     }
 }
 
@@ -310,12 +300,5 @@ fn same_source(one: &Linked, other: &Linked) -> bool {
         (None, None) => true,
         (Some(one), Some(other)) => Arc::ptr_eq(one, other),
         (Some(_), None) | (None, Some(_)) => false,
-    }
-}
-
-fn share<T: PartialEq>(new: T, before: Option<&Arc<T>>) -> Arc<T> {
-    match before {
-        Some(before) if **before == new => before.clone(),
-        Some(_) | None => Arc::new(new),
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use larder_codec::{RowSchema, SchemaColumn};
-use larder_types::{Error, KeySpaceNumber, Name, Result, SchemaNumber};
+use larder_types::{Error, KeySpaceNumber, Name, ProjectNumber, Result, Revision, SchemaNumber, Timestamp};
 
 use super::{Catalog, KeySpace, PushSchema, ResolvedSource, ResolvedView};
 use crate::{
@@ -12,6 +12,23 @@ use crate::{
 };
 
 impl Catalog {
+    /// A catalog without objects.
+    pub fn empty(project: Name, project_number: ProjectNumber, revision: Revision, created_at: Timestamp) -> Self {
+        Self {
+            project,
+            project_number,
+            revision,
+            created_at,
+            entities: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            feature_views: BTreeMap::new(),
+            on_demand_feature_views: BTreeMap::new(),
+            feature_services: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            not_understood: BTreeMap::new(),
+        }
+    }
+
     /// The catalog of a state.
     pub fn build(state: &ProjectState) -> Result<Self> {
         Self::build_from(state, None)
@@ -21,19 +38,9 @@ impl Catalog {
     ///
     /// DATA_LOSS for a state that refers to what it does not have: no apply makes one.
     pub fn build_from(state: &ProjectState, previous: Option<&Self>) -> Result<Self> {
-        let mut catalog = Self {
-            project: state.project.clone(),
-            project_number: state.project_number,
-            revision: state.revision,
-            created_at: state.created_at,
-            entities: BTreeMap::new(),
-            sources: BTreeMap::new(),
-            feature_views: BTreeMap::new(),
-            on_demand_feature_views: BTreeMap::new(),
-            feature_services: BTreeMap::new(),
-            origins: state.objects.iter().map(|(id, declared)| (id.clone(), declared.origin.clone())).collect(),
-            not_understood: BTreeMap::new(),
-        };
+        let (project, number) = (state.project.clone(), state.project_number);
+        let mut catalog = Self::empty(project, number, state.revision, state.created_at);
+        catalog.origins = state.objects.iter().map(|(id, declared)| (id.clone(), declared.origin.clone())).collect();
         let mut builder = Builder { numbers: &state.numbers, previous, key_spaces: BTreeMap::new() };
         for object in state.all_objects() {
             builder.add(&mut catalog, object)?;
@@ -137,7 +144,8 @@ fn schemas(row_set: &RowSet) -> Result<BTreeMap<SchemaNumber, Arc<RowSchema>>> {
     row_set.schemas.iter().map(schema).collect()
 }
 
-fn share<T: PartialEq>(built: T, before: Option<&Arc<T>>) -> Arc<T> {
+/// What is as it was before stays the same, so that whoever has it has no more to do.
+pub fn share<T: PartialEq>(built: T, before: Option<&Arc<T>>) -> Arc<T> {
     match before {
         Some(before) if **before == built => before.clone(),
         Some(_) | None => Arc::new(built),

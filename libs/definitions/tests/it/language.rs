@@ -7,6 +7,7 @@ use larder_definitions::{
     Catalog, ChangeSet, Object, apply,
     yaml::{json_schema, read_folder},
 };
+use larder_types::ScalarType;
 use proptest::prelude::*;
 
 use crate::projects::{SAMPLE, empty, lines, meta, objects, read, small};
@@ -191,4 +192,18 @@ proptest! {
             Err(problems) => prop_assert!(!problems.is_empty()),
         }
     }
+}
+
+/// The names of types stand once more in the schema's pattern.
+#[test]
+fn the_schema_knows_every_type() {
+    let mut schema = json_schema();
+    let known = schema["$defs"]["Type"].take();
+    let validator = jsonschema::validator_for(&known).unwrap();
+    for scalar in ScalarType::ALL {
+        for text in [scalar.to_string(), format!("list<{scalar}>")] {
+            assert!(validator.is_valid(&text.clone().into()), "{text}");
+        }
+    }
+    assert!(!validator.is_valid(&"text".into()));
 }

@@ -105,8 +105,8 @@ fn lineage_goes_from_columns_to_services() {
         feature real_time_features.login_attempts_24h → feature credit_scoring_features.combined_risk_score
         feature real_time_features.login_attempts_24h → feature service credit_scoring_service
     "#]]
-    .assert_eq(&edges(lineage.downstream(&id(ObjectKind::Source, "real_time_push_source"))));
-    let service = lineage.upstream(&id(ObjectKind::FeatureService, "transfer_service"));
+    .assert_eq(&edges(lineage.around(&id(ObjectKind::Source, "real_time_push_source"), None, Direction::Downstream)));
+    let service = lineage.around(&id(ObjectKind::FeatureService, "transfer_service"), None, Direction::Upstream);
     expect![[r#"
         entity customer
         source customer_history: debt_ratio
@@ -114,8 +114,9 @@ fn lineage_goes_from_columns_to_services() {
         feature service transfer_service
     "#]]
     .assert_eq(&lines(&service.nodes.iter().collect::<Vec<_>>()));
-    assert!(lineage.downstream(&id(ObjectKind::FeatureService, "transfer_service")).edges.is_empty());
-    assert!(lineage.upstream(&id(ObjectKind::Entity, "nobody")).nodes.is_empty());
+    let service = id(ObjectKind::FeatureService, "transfer_service");
+    assert!(lineage.around(&service, None, Direction::Downstream).edges.is_empty());
+    assert!(lineage.around(&id(ObjectKind::Entity, "nobody"), None, Direction::Upstream).nodes.is_empty());
 }
 
 #[test]

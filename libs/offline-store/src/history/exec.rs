@@ -20,7 +20,7 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    HistorySchema, ReadCounts, SystemColumns, TimeRange,
+    HistorySchema, ReadCounts, RowColumns, TimeRange,
     parquet::{self, Wanted},
     source::{log_columns, normalise_log},
 };
@@ -50,7 +50,7 @@ pub enum ReadPart {
         /// As it was listed.
         version: FileVersion,
         /// Which columns are what.
-        system: SystemColumns,
+        system: RowColumns,
     },
     /// A file of a push log.
     Log {

@@ -18,7 +18,7 @@ use crate::{
 
 /// Which columns of a source have what is said of a row besides its values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct SystemColumns {
+pub struct RowColumns {
     /// The event time.
     pub event_time: String,
     /// The created time.
@@ -60,7 +60,7 @@ impl Normaliser {
         file: &str,
         found: &Schema,
         wanted: &HistorySchema,
-        system: &SystemColumns,
+        system: &RowColumns,
         path_parts: &[(String, String)],
     ) -> Result<Self> {
         let columns = Columns { file, found, path_parts };

@@ -1,5 +1,7 @@
 //! Reading a Parquet file of a source: only needed columns, only row groups that can have rows in the range.
 
+use std::sync::Arc;
+
 use arrow::{
     array::RecordBatch,
     compute::{max, min},
@@ -7,6 +9,7 @@ use arrow::{
 };
 use futures::{Stream, TryStreamExt};
 use larder_definitions::run::EventTimes;
+use larder_push_log::StoredFile;
 use larder_types::{Error, Result, Timestamp};
 use parquet::{
     arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask},
@@ -17,7 +20,7 @@ use parquet::{
     },
 };
 
-use super::{HistorySchema, ReadCounts, SystemColumns, TimeRange, normalise::Normaliser, object_file::ObjectFile};
+use super::{HistorySchema, ReadCounts, RowColumns, TimeRange, normalise::Normaliser};
 use crate::{
     hive,
     storage::FoundFile,
@@ -28,7 +31,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub(super) schema: HistorySchema,
-    pub(super) system: SystemColumns,
+    pub(super) system: RowColumns,
     pub(super) range: TimeRange,
     pub(super) batch_rows: usize,
 }
@@ -66,8 +69,8 @@ pub(super) fn read(
 }
 
 /// Opens a Parquet file. `FAILED_PRECONDITION` naming it, where it is none or cut short.
-pub(crate) async fn open(file: &FoundFile) -> Result<ParquetRecordBatchStreamBuilder<ObjectFile>> {
-    let reader = ObjectFile::new(file.place.clone(), file.version.size);
+pub(crate) async fn open(file: &FoundFile) -> Result<ParquetRecordBatchStreamBuilder<StoredFile>> {
+    let reader = StoredFile::new(Arc::clone(&file.place.store), file.place.path.clone(), file.version.size);
     ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|error| unreadable(&file.version.path, error))
 }
 
@@ -99,7 +102,7 @@ pub(super) async fn event_times(file: &FoundFile, column: &str) -> Result<Option
 
 /// Reads the whole column.
 async fn times_of_column(
-    builder: ParquetRecordBatchStreamBuilder<ObjectFile>,
+    builder: ParquetRecordBatchStreamBuilder<StoredFile>,
     file: &FoundFile,
     column: &str,
 ) -> Result<EventTimes> {

@@ -14,7 +14,7 @@ use larder_types::{Error, Name, Result, ValueType};
 use object_store::{ObjectStore, path::Path};
 
 use super::{
-    CREATED_TIME, DELETED, EVENT_TIME, HistoryRead, HistorySchema, ReadCounts, ReadPart, SystemColumns, TimeRange,
+    CREATED_TIME, DELETED, EVENT_TIME, HistoryRead, HistorySchema, ReadCounts, ReadPart, RowColumns, TimeRange,
     normalise::Normaliser,
     parquet::{self, Wanted},
 };
@@ -93,7 +93,7 @@ impl HistorySource {
         let batches = match &part.what {
             PartKind::File(version) => {
                 let file = self.roots.reopen(version).await?;
-                let wanted = Wanted { schema, system: system_columns(source)?, range, batch_rows: BATCH_ROWS };
+                let wanted = Wanted { schema, system: row_columns(source)?, range, batch_rows: BATCH_ROWS };
                 parquet::read(file, wanted, counts.clone()).boxed()
             }
             PartKind::Log { from, .. } => {
@@ -116,7 +116,7 @@ impl HistorySource {
                 SourceKind::Parquet(parquet) => {
                     let context = |error: Error| error.context(format!("source {name}"));
                     let files = self.roots.list(&parquet.path, "parquet").await.map_err(context)?;
-                    let system = system_columns(source)?;
+                    let system = row_columns(source)?;
                     parts.extend(files.into_iter().map(|file| parquet_part(file, &system)));
                 }
                 SourceKind::Push(_) => {
@@ -131,7 +131,7 @@ impl HistorySource {
     }
 }
 
-fn parquet_part(file: FoundFile, system: &SystemColumns) -> ReadPart {
+fn parquet_part(file: FoundFile, system: &RowColumns) -> ReadPart {
     ReadPart::Parquet {
         store: file.place.base,
         path: file.place.path.to_string(),
@@ -148,20 +148,20 @@ pub(super) fn no_tables(source: &Name) -> Error {
     Error::unimplemented(format!("source {source}: this release does not read PostgreSQL tables"))
 }
 
-fn system_columns(source: &ResolvedSource) -> Result<SystemColumns> {
+fn row_columns(source: &ResolvedSource) -> Result<RowColumns> {
     match &source.definition.kind {
-        SourceKind::Parquet(parquet) => Ok(SystemColumns {
+        SourceKind::Parquet(parquet) => Ok(RowColumns {
             event_time: parquet.event_time.clone(),
             created_time: parquet.created_time.clone(),
             deleted: None,
         }),
-        SourceKind::Push(_) => Ok(log_system_columns()),
+        SourceKind::Push(_) => Ok(log_row_columns()),
         SourceKind::Postgres(_) => Err(no_tables(&source.definition.name)),
     }
 }
 
-fn log_system_columns() -> SystemColumns {
-    SystemColumns {
+fn log_row_columns() -> RowColumns {
+    RowColumns {
         event_time: EVENT_TIME.to_owned(),
         created_time: Some(CREATED_TIME.to_owned()),
         deleted: Some(DELETED.to_owned()),
@@ -206,7 +206,7 @@ pub(super) fn normalise_log(
 ) -> BoxStream<'static, Result<RecordBatch>> {
     let normalise = move |batch: Result<RecordBatch>| {
         let batch = batch?;
-        let normaliser = Normaliser::new(&file, &batch.schema(), &schema, &log_system_columns(), &[])?;
+        let normaliser = Normaliser::new(&file, &batch.schema(), &schema, &log_row_columns(), &[])?;
         let needed: Vec<usize> = (0..batch.num_columns()).collect();
         let normalised = normaliser.apply(&batch, &needed, range)?;
         counts.add(batch.num_rows(), normalised.refused);

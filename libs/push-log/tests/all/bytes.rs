@@ -94,13 +94,13 @@ fn a_later_format_is_refused_and_named() {
     let segment = decode_segment("s", &segment.into()).unwrap_err();
     let manifest = Manifest::decode("m", br#"{"format": 2, "anything": []}"#).unwrap_err();
     for error in [segment, manifest] {
-        assert_eq!(error.code(), ErrorCode::FailedPrecondition);
+        assert_eq!(error.code(), ErrorCode::Unimplemented);
         assert!(error.message().contains("format 2") && error.message().contains("reads 1"), "{error}");
     }
 }
 
 fn known(error: ErrorCode) -> bool {
-    matches!(error, ErrorCode::DataLoss | ErrorCode::FailedPrecondition)
+    matches!(error, ErrorCode::DataLoss | ErrorCode::Unimplemented)
 }
 
 proptest! {

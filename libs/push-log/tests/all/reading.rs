@@ -139,7 +139,7 @@ async fn broken_bytes_are_data_loss_and_name_the_file() {
 #[tokio::test]
 async fn a_manifest_of_a_newer_release_is_refused_and_a_broken_one_is_data_loss() {
     for (from, to, code) in [
-        ("\"format\":1", "\"format\":2", ErrorCode::FailedPrecondition),
+        ("\"format\":1", "\"format\":2", ErrorCode::Unimplemented),
         ("\"number\":1", "\"number\":3", ErrorCode::DataLoss),
         ("\"files\"", "\"filed\"", ErrorCode::DataLoss),
         ("date=", "../..", ErrorCode::DataLoss),

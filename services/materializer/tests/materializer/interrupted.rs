@@ -7,9 +7,8 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use larder_codec::{EncodedKeys, KeyScope};
-use larder_online_store::{Capabilities, KeyWrite, OnlineStore, RowOutcome, Rows, SweepReport, WriteMode};
-use larder_types::{Error, Result, RowSetNumber, Timestamp};
+use larder_online_store::{KeyWrite, OnlineStore, RowOutcome, WriteMode, interposed::Interposed};
+use larder_types::{Error, Result, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 /// Does not answer the write after so many, nor any later one; that write is done or not.
@@ -22,12 +21,12 @@ pub(crate) struct Interrupted {
 }
 
 #[async_trait]
-impl OnlineStore for Interrupted {
-    async fn read_within(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber], max_bytes: usize) -> Result<Rows> {
-        self.store.read_within(keys, row_sets, max_bytes).await
+impl Interposed for Interrupted {
+    fn store(&self) -> &Arc<dyn OnlineStore> {
+        &self.store
     }
 
-    async fn write(&self, writes: Vec<KeyWrite>, mode: WriteMode, now: Timestamp) -> Result<Vec<RowOutcome>> {
+    async fn on_write(&self, writes: Vec<KeyWrite>, mode: WriteMode, now: Timestamp) -> Result<Vec<RowOutcome>> {
         let more = self.writes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if more.is_ok() {
             return self.store.write(writes, mode, now).await;
@@ -41,22 +40,6 @@ impl OnlineStore for Interrupted {
         }
         std::future::pending().await
     }
-
-    async fn sweep(&self, now: Timestamp) -> Result<SweepReport> {
-        self.store.sweep(now).await
-    }
-
-    async fn purge(&self, scope: &KeyScope, row_set: RowSetNumber) -> Result<u64> {
-        self.store.purge(scope, row_set).await
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.store.capabilities()
-    }
-
-    async fn check_health(&self) -> Result<()> {
-        self.store.check_health().await
-    }
 }
 
 /// Answers its first write when it is told to, and all others at once.
@@ -67,31 +50,15 @@ pub(crate) struct Slow {
 }
 
 #[async_trait]
-impl OnlineStore for Slow {
-    async fn read_within(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber], max_bytes: usize) -> Result<Rows> {
-        self.store.read_within(keys, row_sets, max_bytes).await
+impl Interposed for Slow {
+    fn store(&self) -> &Arc<dyn OnlineStore> {
+        &self.store
     }
 
-    async fn write(&self, writes: Vec<KeyWrite>, mode: WriteMode, now: Timestamp) -> Result<Vec<RowOutcome>> {
+    async fn on_write(&self, writes: Vec<KeyWrite>, mode: WriteMode, now: Timestamp) -> Result<Vec<RowOutcome>> {
         if self.writes.fetch_add(1, Ordering::Relaxed) == 0 {
             self.go_on.cancelled().await;
         }
         self.store.write(writes, mode, now).await
-    }
-
-    async fn sweep(&self, now: Timestamp) -> Result<SweepReport> {
-        self.store.sweep(now).await
-    }
-
-    async fn purge(&self, scope: &KeyScope, row_set: RowSetNumber) -> Result<u64> {
-        self.store.purge(scope, row_set).await
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.store.capabilities()
-    }
-
-    async fn check_health(&self) -> Result<()> {
-        self.store.check_health().await
     }
 }

@@ -11,10 +11,9 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use larder_codec::{EncodedKeys, KeyScope};
 use larder_connections::{Disk, LocalDisk};
-use larder_online_store::{Capabilities, KeyWrite, OnlineStore, RowOutcome, Rows, SweepReport, WriteMode};
-use larder_types::{Error, Result, RowSetNumber, Timestamp};
+use larder_online_store::{KeyWrite, OnlineStore, RowOutcome, WriteMode, interposed::Interposed};
+use larder_types::{Error, Result, Timestamp};
 use tokio::sync::{Semaphore, watch};
 
 /// What becomes of a write.
@@ -64,12 +63,12 @@ impl FatefulStore {
 }
 
 #[async_trait]
-impl OnlineStore for FatefulStore {
-    async fn read_within(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber], max_bytes: usize) -> Result<Rows> {
-        self.inner.read_within(keys, row_sets, max_bytes).await
+impl Interposed for FatefulStore {
+    fn store(&self) -> &Arc<dyn OnlineStore> {
+        &self.inner
     }
 
-    async fn write(&self, writes: Vec<KeyWrite>, mode: WriteMode, now: Timestamp) -> Result<Vec<RowOutcome>> {
+    async fn on_write(&self, writes: Vec<KeyWrite>, mode: WriteMode, now: Timestamp) -> Result<Vec<RowOutcome>> {
         self.most.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         self.arrived.add_permits(1);
         let fate = *self.fate.subscribe().wait_for(|fate| *fate != Fate::Held).await.unwrap();
@@ -85,22 +84,6 @@ impl OnlineStore for FatefulStore {
         };
         self.now.fetch_sub(1, Ordering::SeqCst);
         outcome
-    }
-
-    async fn sweep(&self, now: Timestamp) -> Result<SweepReport> {
-        self.inner.sweep(now).await
-    }
-
-    async fn purge(&self, scope: &KeyScope, row_set: RowSetNumber) -> Result<u64> {
-        self.inner.purge(scope, row_set).await
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    async fn check_health(&self) -> Result<()> {
-        self.inner.check_health().await
     }
 }
 

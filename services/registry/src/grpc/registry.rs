@@ -140,9 +140,10 @@ impl RegistryService for RegistryGrpc {
     async fn search(&self, request: Request<api::SearchRequest>) -> Result<Response<api::SearchResponse>, Status> {
         answer(request, async |call, api::SearchRequest { project, query, limit }| {
             let kept = self.readable(&call, &project)?;
-            let catalog = Arc::clone(&kept.definitions.current().catalog);
-            let hits = explore::search(&catalog, &query, limit as usize);
-            Ok(api::SearchResponse { revision: catalog.revision.0, hits: hits.iter().map(Wire::to_wire).collect() })
+            let current = kept.definitions.current();
+            let hits = explore::search(&current, &query, limit as usize);
+            let revision = current.state.revision.0;
+            Ok(api::SearchResponse { revision, hits: hits.iter().map(Wire::to_wire).collect() })
         })
         .await
     }
@@ -154,11 +155,11 @@ impl RegistryService for RegistryGrpc {
         answer(request, async |call, api::GetLineageRequest { project, id, feature }| {
             let kept = self.readable(&call, &project)?;
             let id: ObjectId = Path::ROOT.read("id", id)?;
-            let catalog = Arc::clone(&kept.definitions.current().catalog);
+            let current = kept.definitions.current();
             let feature = Path::ROOT.optional_name("feature", &feature)?;
-            let lineage: WireLineage = explore::lineage(&catalog, &id, feature.as_ref())?;
+            let lineage: WireLineage = explore::lineage(&current, &id, feature.as_ref())?;
             let (nodes, edges) = lineage.to_wire();
-            Ok(api::GetLineageResponse { revision: catalog.revision.0, nodes, edges })
+            Ok(api::GetLineageResponse { revision: current.state.revision.0, nodes, edges })
         })
         .await
     }

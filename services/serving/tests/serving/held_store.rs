@@ -6,9 +6,9 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use larder_codec::{EncodedKeys, KeyScope};
-use larder_online_store::{Capabilities, KeyWrite, OnlineStore, RowOutcome, Rows, SweepReport, WriteMode};
-use larder_types::{Result, RowSetNumber, Timestamp};
+use larder_codec::EncodedKeys;
+use larder_online_store::{OnlineStore, Rows, interposed::Interposed};
+use larder_types::{Result, RowSetNumber};
 use tokio::sync::{Semaphore, watch};
 
 /// Which reads wait.
@@ -52,8 +52,12 @@ impl HeldStore {
 }
 
 #[async_trait]
-impl OnlineStore for HeldStore {
-    async fn read_within(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber], max_bytes: usize) -> Result<Rows> {
+impl Interposed for HeldStore {
+    fn store(&self) -> &Arc<dyn OnlineStore> {
+        &self.inner
+    }
+
+    async fn on_read(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber], max_bytes: usize) -> Result<Rows> {
         self.keys.fetch_add(keys.len(), Ordering::SeqCst);
         self.arrived.add_permits(1);
         let is_let = |held: &Held| match held {
@@ -63,25 +67,5 @@ impl OnlineStore for HeldStore {
         };
         drop(self.held.subscribe().wait_for(is_let).await);
         self.inner.read_within(keys, row_sets, max_bytes).await
-    }
-
-    async fn write(&self, writes: Vec<KeyWrite>, mode: WriteMode, now: Timestamp) -> Result<Vec<RowOutcome>> {
-        self.inner.write(writes, mode, now).await
-    }
-
-    async fn sweep(&self, now: Timestamp) -> Result<SweepReport> {
-        self.inner.sweep(now).await
-    }
-
-    async fn purge(&self, scope: &KeyScope, row_set: RowSetNumber) -> Result<u64> {
-        self.inner.purge(scope, row_set).await
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    async fn check_health(&self) -> Result<()> {
-        self.inner.check_health().await
     }
 }
