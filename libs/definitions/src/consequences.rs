@@ -5,10 +5,10 @@ use std::{
     fmt,
 };
 
-use larder_types::{ColumnNumber, Name, format_duration};
+use larder_types::{ColumnNumber, Name, ValueType, format_duration};
 
 use crate::{
-    Feature, FeatureView, Object, ObjectId, ObjectKind,
+    Feature, FeatureView, JoinKey, Object, ObjectId, ObjectKind,
     numbering::{Before, Column, Objects, push_source_of, source, view_keys},
     revision::Assigned,
     state::ProjectState,
@@ -21,7 +21,7 @@ pub enum ConsequenceKind {
     MustMaterialize,
     /// What is online stays right and is not complete until a full materialization has run.
     FullRunNeeded,
-    /// Rows are left behind and may be purged.
+    /// Rows are left behind, which nothing reads any more.
     Retires,
     /// Good to know.
     Note,
@@ -104,12 +104,15 @@ impl ViewConsequences<'_> {
     }
 
     fn created(&mut self, is_only_pushed: bool) {
+        if !self.view.online {
+            return;
+        }
         if is_only_pushed {
             self.push(
                 ConsequenceKind::Note,
                 "new view: it fills as events are pushed; a materialization brings in what was pushed before",
             );
-        } else if self.view.online {
+        } else {
             self.push(ConsequenceKind::MustMaterialize, "new view: it must be materialized before it is served");
         }
     }
@@ -136,6 +139,37 @@ impl ViewConsequences<'_> {
                 why.join(", ")
             ),
         );
+        if push_source_of(self.view, new).is_some() {
+            self.events_of_before(before, &old_keys, new);
+        }
+    }
+
+    /// The push log keeps what was pushed as it was then.
+    fn events_of_before(&mut self, before: &Before<'_>, old_keys: &[JoinKey], new: &Objects<'_>) {
+        let keys = view_keys(self.view, new);
+        let has_key = |key: &JoinKey| {
+            old_keys.iter().any(|old| {
+                old.name == key.name && ValueType::from(old.key_type.scalar()).widens_to(key.key_type.scalar().into())
+            })
+        };
+        if !keys.iter().all(has_key) {
+            self.push(
+                ConsequenceKind::Note,
+                "events that were pushed before have other join keys and are left out from now on",
+            );
+        }
+        for feature in &self.view.features {
+            let old = before.definition.features.iter().find(|old| old.source_column() == feature.source_column());
+            let Some(old) = old.filter(|old| !old.value_type.widens_to(feature.value_type)) else { continue };
+            self.push(
+                ConsequenceKind::Note,
+                format!(
+                    "events that were pushed before have {} as {}: its values of before count as null from now on",
+                    feature.source_column(),
+                    old.value_type
+                ),
+            );
+        }
     }
 
     /// Told by the columns' numbers, so that it is true of a rollback too: `columns` are those that features get, `had`
@@ -192,6 +226,9 @@ impl ViewConsequences<'_> {
         let view = self.view;
         if view.online && !old.online {
             self.push(ConsequenceKind::FullRunNeeded, "the view is served now: run a full materialization");
+        }
+        if old.online && !view.online {
+            self.push(ConsequenceKind::Note, "the view is served no more: requests for it are refused");
         }
         let is_longer = match (old.ttl, view.ttl) {
             (Some(old), Some(new)) => new > old,

@@ -107,6 +107,20 @@ impl ValueType {
         }
     }
 
+    /// Whether every value of this type is one of `wanted`.
+    pub fn widens_to(self, wanted: Self) -> bool {
+        match (self, wanted) {
+            (Self::Scalar(found), Self::Scalar(wanted)) | (Self::List(found), Self::List(wanted)) => {
+                found == wanted
+                    || matches!(
+                        (found, wanted),
+                        (ScalarType::Int32, ScalarType::Int64) | (ScalarType::Float32, ScalarType::Float64)
+                    )
+            }
+            (Self::Scalar(_), Self::List(_)) | (Self::List(_), Self::Scalar(_)) => false,
+        }
+    }
+
     /// Our type for exactly this Arrow type, if it is one of those [`ValueType::arrow`] gives.
     pub fn from_arrow(data_type: &DataType) -> Option<Self> {
         let scalars = ScalarType::ALL.into_iter().map(Self::Scalar);

@@ -7,7 +7,7 @@ use larder_definitions::{
     Catalog,
     selection::{Asked, SelectedView, Selection},
 };
-use larder_types::{KeySpaceNumber, KeyType, Name, Result, RowSetNumber, SchemaNumber};
+use larder_types::{Error, KeySpaceNumber, KeyType, Name, Result, RowSetNumber, SchemaNumber};
 
 /// Everything about an answer that does not depend on the entities.
 #[derive(Debug)]
@@ -53,6 +53,7 @@ impl Plan {
     /// Works out how to answer `asked` by `catalog`. `key_prefix` stands in front of every key of the store.
     pub fn compile(catalog: Arc<Catalog>, asked: &Asked, full_names: bool, key_prefix: Option<&str>) -> Result<Self> {
         let selection = Selection::resolve(&catalog, asked, full_names)?;
+        check_online(&selection)?;
         let mut fetches = Vec::new();
         let mut readers = Vec::with_capacity(selection.views.len());
         for view in &selection.views {
@@ -60,6 +61,17 @@ impl Plan {
             readers.push(reader(&mut fetches[fetch], fetch, view)?);
         }
         Ok(Self { catalog, selection, fetches, readers })
+    }
+}
+
+/// What is not served is not kept up to date either, so nothing is computed from it.
+fn check_online(selection: &Selection) -> Result<()> {
+    match selection.views.iter().find(|selected| !selected.view.definition.online) {
+        None => Ok(()),
+        Some(selected) => {
+            let name = selected.view.name();
+            Err(Error::failed_precondition(format!("view {name} says `online: false`, so it is not served")))
+        }
     }
 }
 

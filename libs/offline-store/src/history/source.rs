@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::array::RecordBatch;
+use arrow::{
+    array::{ArrayRef, RecordBatch, new_null_array},
+    datatypes::{Field, Schema},
+};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::{StreamExt, stream::BoxStream};
 use larder_definitions::{
@@ -18,7 +21,10 @@ use super::{
     normalise::Normaliser,
     parquet::{self, Wanted},
 };
-use crate::storage::{FoundFile, Roots, store_url};
+use crate::{
+    storage::{FoundFile, Roots, store_url},
+    widen::can_widen,
+};
 
 /// The URL under which plans name the store of the push log.
 const PUSH_LOG: &str = "larder://push-log";
@@ -205,7 +211,7 @@ pub(super) fn normalise_log(
     counts: ReadCounts,
 ) -> BoxStream<'static, Result<RecordBatch>> {
     let normalise = move |batch: Result<RecordBatch>| {
-        let batch = batch?;
+        let batch = of_declared_types(&batch?, &log_columns(&schema))?;
         let normaliser = Normaliser::new(&file, &batch.schema(), &schema, &log_row_columns(), &[])?;
         let needed: Vec<usize> = (0..batch.num_columns()).collect();
         let normalised = normaliser.apply(&batch, &needed, range)?;
@@ -213,6 +219,22 @@ pub(super) fn normalise_log(
         Ok(normalised.batch)
     };
     batches.map(normalise).boxed()
+}
+
+/// The batch with nulls for columns of a type that is none of what is declared now: they were pushed when another was.
+fn of_declared_types(batch: &RecordBatch, columns: &[(Name, ValueType)]) -> Result<RecordBatch> {
+    let schema = batch.schema();
+    let declared =
+        |field: &Field| columns.iter().find(|(name, _)| name.as_str() == field.name()).map(|(_, declared)| *declared);
+    let column = |(field, values): (&Arc<Field>, &ArrayRef)| match declared(field) {
+        Some(declared) if !can_widen(field.data_type(), declared) => {
+            let nulls = new_null_array(&declared.arrow(), batch.num_rows());
+            (field.as_ref().clone().with_data_type(declared.arrow()), nulls)
+        }
+        Some(_) | None => (field.as_ref().clone(), Arc::clone(values)),
+    };
+    let (fields, values): (Vec<_>, Vec<_>) = schema.fields().iter().zip(batch.columns()).map(column).unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), values).map_err(|error| Error::internal(error.to_string()))
 }
 
 pub(super) fn log_position(texts: &BTreeMap<String, u64>) -> Result<LogPosition> {

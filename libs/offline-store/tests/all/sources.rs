@@ -2,15 +2,15 @@
 
 use std::{fs, sync::Arc};
 
-use arrow::array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
+use arrow::array::{Array, ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::Int32Type;
 use expect_test::{Expect, expect};
-use larder_definitions::run::PartKind;
+use larder_definitions::{JoinKey, KeySpace, ResolvedView, run::PartKind};
 use larder_offline_store::{
     history::{ReadBefore, TimeRange},
     storage::Roots,
 };
-use larder_types::{ErrorCode, Timestamp};
+use larder_types::{ErrorCode, KeyType, ScalarType, Timestamp};
 
 use crate::fixture::{MINUTE, Shop, batch, merchants, minutes, pretty, profiles, rates, texts};
 
@@ -38,6 +38,29 @@ async fn reads_both_sources_of_a_view_in_one_form() {
         +-------------+----------------------+----------------------+-----------+-----+-------+------+
     "#]],
     );
+}
+
+/// What was pushed under another type counts as null, and under other keys not at all.
+#[tokio::test]
+async fn events_of_a_type_that_was_declared_before_do_not_stand_in_the_way() {
+    let shop = Shop::stocked().await;
+    let ages = async |age: ScalarType, key: KeyType| {
+        let mut view = ResolvedView { batch_source: None, ..(*shop.view("profile")).clone() };
+        view.definition.features[0].value_type = age.into();
+        let keys = vec![JoinKey { key_type: key, ..view.key_space.keys[0].clone() }];
+        view.key_space = Arc::new(KeySpace { keys, ..(*view.key_space).clone() });
+        let project = &shop.catalog.project;
+        let found = shop.history.plan_parts(project, &view, &ReadBefore::default(), Timestamp::MAX).await.unwrap();
+        let stream = shop.history.read_part(project, &view, &found.parts[0], TimeRange::ALL).await.unwrap();
+        let batches: Vec<RecordBatch> = futures::TryStreamExt::try_collect(stream.batches).await.unwrap();
+        (batches[0].num_rows(), batches[0].column(4).null_count(), stream.counts.refused())
+    };
+    // Of two events one is a deletion, and has no age anyway.
+    assert_eq!(ages(ScalarType::Int64, KeyType::String).await, (2, 1, 0));
+    for other in [ScalarType::Int32, ScalarType::Float64, ScalarType::String] {
+        assert_eq!(ages(other, KeyType::String).await, (2, 2, 0), "{other}");
+    }
+    assert_eq!(ages(ScalarType::Int64, KeyType::Int64).await, (0, 0, 2));
 }
 
 #[tokio::test]

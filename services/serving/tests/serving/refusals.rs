@@ -8,7 +8,7 @@ use larder_types::{ErrorCode, Revision};
 
 use crate::{
     sandbox::name,
-    shop::{floats, ints, owned, references, service, shop, texts},
+    shop::{SHOP, floats, ints, owned, references, service, shop, texts},
 };
 
 fn data(columns: Vec<(&str, ArrayRef)>) -> OnlineRequest {
@@ -130,6 +130,20 @@ async fn every_wrong_request_is_told_what_would_be_right() {
         assert!(error.message().contains(message), "{message}: {error}");
         let named = error.violations().first().map(|violation| violation.field.as_str()).unwrap_or_default();
         assert!(named.starts_with(field), "{field}: {:?}", error.violations());
+    }
+}
+
+/// What it would say of a view that is not served would be old, or nothing.
+#[tokio::test]
+async fn a_view_that_is_not_served_is_refused() {
+    let sandbox = shop().await;
+    let not_served = SHOP.replace("name: profile\n", "name: profile\n    online: false\n");
+    let min_revision = sandbox.apply(&not_served).await.unwrap().revision;
+    for features in [&["profile.city"][..], &["weather", "derived.reward"]] {
+        let asked = OnlineRequest { min_revision, ..references(features, vec![("customer_id", ints(&[1]))]) };
+        let error = sandbox.ask(&asked).await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::FailedPrecondition);
+        assert!(error.message().contains("view profile says `online: false`"), "{error}");
     }
 }
 
