@@ -17,7 +17,6 @@ build: ## Builds the larder command, optimised
 	@echo "built $(TARGET)/demo/larder"
 
 demo: ## Shows everything that works, on a realistic data set, in a temporary folder
-	@scripts/require.sh
 	scripts/demo.sh
 
 check: ## Type-checks everything
@@ -25,12 +24,15 @@ check: ## Type-checks everything
 	cargo check --workspace --all-targets
 
 fmt: ## Formats code and contracts
+	@scripts/require.sh rust rustfmt python node
 	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
 	scripts/buf.sh format --write proto
 
 lint: ## Checks formats, warnings, floors, contracts and breaking changes to them
-	@scripts/require.sh
+	@scripts/require.sh cc rust rustfmt clippy python node
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	scripts/check-floors.py
 	scripts/buf.sh format --diff --exit-code proto
 	scripts/buf.sh lint proto
@@ -49,11 +51,13 @@ bench: ## Measures the embedded online store
 	cargo bench --profile demo -p larder-online-store
 
 proto: ## Formats and lints the contracts, and finds breaking changes
+	@scripts/require.sh python node
 	scripts/buf.sh format --write proto
 	scripts/buf.sh lint proto
 	scripts/buf.sh breaking proto --against proto/baseline.binpb
 
 proto-baseline: ## Makes the contracts as they are the ones that later changes are compared with
+	@scripts/require.sh python node
 	scripts/buf.sh build proto --exclude-source-info --output proto/baseline.binpb
 
 docs: ## Builds the documentation of the crates

@@ -8,6 +8,8 @@
 # DEMO_CUSTOMERS, DEMO_ROWS, DEMO_EVENTS, DEMO_SPINE, DEMO_ENTITIES, DEMO_CALLS    sizes
 # DEMO_KEEP=1           leaves the folder
 set -euo pipefail
+# Times with a point in every locale.
+export LC_ALL=C
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 root="$(dirname "$here")"
@@ -24,7 +26,9 @@ late=1000
 folder="" larder_pid="" model_pid="" closed=""
 
 main() {
-    local began="$EPOCHREALTIME"
+    local began
+    "$here/require.sh"
+    began="$EPOCHREALTIME"
     prepare
     title "Data: $(grouped "$rows") rows of history of $(grouped "$customers") customers, seeded, late and broken rows among them"
     make_data
@@ -56,7 +60,6 @@ main() {
 
 prepare() {
     local began
-    "$here/require.sh"
     python_program="$("$here/python-env.sh")"
     if [ -n "${LARDER_BIN:-}" ]; then
         larder="$(absolute "$LARDER_BIN")"

@@ -2,10 +2,10 @@
 # Checks that what the project needs on a machine is there, and says of each thing that is not: what is needed, what
 # was found, where to get it.
 #
-#   scripts/require.sh                          everything
+#   scripts/require.sh                          everything that the demo and the tests need
 #   scripts/require.sh rust cc                  these
 #
-# Known: git make cc cxx rust python node go. Silent and 0 when nothing is missing, 1 otherwise.
+# Known: bash git make cc cxx rust rustfmt clippy python node go. Silent and 0 when nothing is missing, 1 otherwise.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -13,6 +13,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 . "$here/cache.sh"
 
 rust_minimum=1.94
+bash_minimum=5.0
 python_minimum=3.11
 node_minimum=18.0
 go_minimum=1.21
@@ -93,23 +94,26 @@ check_node() {
 
 check() {
     case "$1" in
+    bash) check_version Bash "$bash_minimum" "your system's packages; on macOS: brew install bash" bash --version ;;
     git) check_present Git git "https://git-scm.com" ;;
     make) check_present "GNU make" make "your system's packages" ;;
     cc) check_present "a C compiler" "${CC:-cc}" "your system's packages: gcc or clang" ;;
     cxx) check_present "a C++ compiler" "${CXX:-c++}" "your system's packages: g++ or clang" ;;
     rust) check_rust ;;
+    rustfmt) check_present rustfmt cargo-fmt "rustup component add rustfmt clippy" ;;
+    clippy) check_present Clippy cargo-clippy "rustup component add rustfmt clippy" ;;
     python) check_python ;;
     node) check_node ;;
     go) check_version Go "$go_minimum" "https://go.dev/dl" go version ;;
     *)
-        echo "scripts/require.sh knows git make cc cxx rust python node go, not '$1'" >&2
+        echo "scripts/require.sh knows bash git make cc cxx rust rustfmt clippy python node go, not '$1'" >&2
         exit 2
         ;;
     esac
 }
 
 if [ "$#" -eq 0 ]; then
-    set -- git make cc rust python node go
+    set -- bash git make cc rust python node go
 fi
 for thing in "$@"; do
     check "$thing"
