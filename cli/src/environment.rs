@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::Command;
-use larder_types::near_names;
+use larder_types::{did_you_mean, near_names};
 
 use crate::failure::{Failure, Outcome};
 
@@ -19,9 +19,11 @@ fn unknown(command: &Command, names: impl Iterator<Item = String>) -> Outcome<()
     let known = taken(command);
     let mut problems: Vec<String> = names
         .filter(|name| name.starts_with(PREFIX) && !known.contains(name))
-        .map(|name| match near_names(&name, known.iter().map(String::as_str)).first() {
-            Some(near) => format!("there is no setting {name}; did you mean {near}?"),
-            None => format!("there is no setting {name}"),
+        .map(|name| {
+            // All of them begin alike and are near each other: the nearest is enough.
+            let mut near = near_names(&name, known.iter().map(String::as_str));
+            near.truncate(1);
+            format!("there is no setting {name}{}", did_you_mean(&near))
         })
         .collect();
     problems.sort();

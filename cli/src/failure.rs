@@ -5,7 +5,7 @@ use std::{fmt, io};
 use larder_definitions::Problem;
 use larder_types::Error;
 
-use crate::exit::Exit;
+use crate::{exit::Exit, render::numbers::counted};
 
 /// Told on standard error at the end, once.
 #[derive(Debug)]
@@ -64,11 +64,7 @@ impl fmt::Display for Failure {
             Self::Interrupted => write!(f, "error: interrupted"),
             Self::Definitions(problems) => {
                 problems.iter().try_for_each(|problem| writeln!(f, "{problem}"))?;
-                write!(
-                    f,
-                    "error: {}",
-                    count(problems.len(), "problem in the definitions", "problems in the definitions")
-                )
+                write!(f, "error: {} in the definitions", counted(problems.len() as u64, "problem"))
             }
         }
     }
@@ -88,11 +84,6 @@ fn fmt_error(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
     }
     Ok(())
-}
-
-/// `1 problem`, `3 problems`.
-pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
-    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
 }
 
 #[cfg(test)]

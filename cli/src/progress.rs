@@ -5,6 +5,8 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use larder_definitions::run::{Progress, Run};
 
+use crate::render::numbers::{counted, grouped};
+
 /// Bars below each other, one for each run.
 #[derive(Debug, Default)]
 pub(crate) struct Bars(MultiProgress);
@@ -65,50 +67,4 @@ fn bar(size: u64, template: &str) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
-}
-
-/// So many of something, for people: `1 row`, `412,000 rows`.
-pub(crate) fn counted(number: u64, noun: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{ending}", grouped(number))
-}
-
-/// Rows in a second, for people: `412,000`.
-pub(crate) fn rate(rows: u64, seconds: f64) -> String {
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "rounded for people"
-    )]
-    let rate = if seconds > 0.0 { (rows as f64 / seconds) as u64 } else { 0 };
-    grouped(rate)
-}
-
-/// `1234567` as `1,234,567`.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_three() {
-        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-            assert_eq!(counted(number, "row"), format!("{text} rows"));
-        }
-        assert_eq!(rate(1_000, 0.5), "2,000");
-        assert_eq!(rate(1_000, 0.0), "0");
-    }
 }

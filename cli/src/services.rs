@@ -57,7 +57,7 @@ impl Services {
     /// The newest revision of a project: what other services are asked to know before they answer.
     pub(crate) async fn newest_revision(&self, project: &Name) -> Outcome<Revision> {
         let registry = self.registry()?;
-        let page = registry.told(registry.client.revisions(project, 1, "").await)?;
+        let page = registry.explain(registry.client.revisions(project, 1, "").await)?;
         Ok(page.revisions.first().map_or(Revision(0), |info| info.revision))
     }
 }
@@ -75,7 +75,7 @@ fn reach<C>(
 impl<C> Reached<C> {
     /// An answer of the service. Where none came at all, says which service it was, where it was looked for, and how to
     /// start one.
-    pub(crate) fn told<T>(&self, answer: Result<T>) -> Outcome<T> {
+    pub(crate) fn explain<T>(&self, answer: Result<T>) -> Outcome<T> {
         answer.map_err(|error| match &error {
             error if is_no_grpc(error) => self.no_grpc(),
             error if is_unreachable(error) => self.unreachable(error),
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn what_a_service_answered_is_left_as_it_is() {
         let registry = Reached { client: (), service: "serving", flag: "--serving", address: "a:1".to_owned() };
-        let failure = registry.told::<()>(Err(Error::unavailable("the online store is empty"))).unwrap_err();
+        let failure = registry.explain::<()>(Err(Error::unavailable("the online store is empty"))).unwrap_err();
         assert_eq!(failure.to_string(), "error: the online store is empty");
     }
 
@@ -165,7 +165,7 @@ mod tests {
     fn an_answer_without_grpc_is_called_that() {
         let registry = Reached { client: (), service: "the registry", flag: "--registry", address: "a:1".to_owned() };
         let error = Error::unimplemented("grpc-status header missing, mapped from HTTP status code 404");
-        let failure = registry.told::<()>(Err(error)).unwrap_err();
+        let failure = registry.explain::<()>(Err(error)).unwrap_err();
         assert_eq!(failure.exit(), Exit::Unavailable);
         assert!(failure.to_string().contains("a:1 does not speak gRPC"), "{failure}");
     }

@@ -94,15 +94,14 @@ pub(crate) async fn list(context: &Context, arguments: ListArguments) -> Outcome
     };
     let catalog = catalog(context).await?;
     let is_empty = !catalog.objects().any(|object| object.id().kind == kind);
-    let what = kind.section().replace('_', " ").replace("on demand", "on-demand");
-    none_there(context, is_empty, &format!("Project {} has no {what}.", catalog.project));
+    none_there(context, is_empty, &format!("Project {} has no {}.", catalog.project, kind.plural()));
     context.console.report(&Objects { catalog: &catalog, kind })?;
     Ok(Exit::Ok)
 }
 
 async fn list_projects(context: &Context) -> Outcome {
     let registry = context.services.registry()?;
-    let projects = registry.told(registry.client.projects().await)?;
+    let projects = registry.explain(registry.client.projects().await)?;
     none_there(context, projects.is_empty(), "The registry has no projects: `larder apply` makes the first.");
     context.console.report(&Projects(projects))?;
     Ok(Exit::Ok)
@@ -126,7 +125,7 @@ pub(crate) async fn search(context: &Context, arguments: SearchArguments) -> Out
     let project = context.project()?;
     let registry = context.services.registry()?;
     let hits = registry.client.search(&project, &arguments.words.join(" "), arguments.limit).await;
-    let hits = registry.told(hits)?;
+    let hits = registry.explain(hits)?;
     if hits.is_empty() && context.console.is_table() {
         say("Nothing was found.");
     }
@@ -146,7 +145,7 @@ pub(crate) async fn lineage(context: &Context, arguments: LineageArguments) -> O
         .unwrap_or(ObjectId { kind: ObjectKind::FeatureView, name: view });
     let column = feature.as_ref().map(Name::as_str);
     let registry = context.services.registry()?;
-    let graph = registry.told(registry.client.lineage(&catalog.project, &id, column).await)?;
+    let graph = registry.explain(registry.client.lineage(&catalog.project, &id, column).await)?;
     let of = LineageNode { id, column: column.map(str::to_owned) };
     context.console.report(&LineageOf { of, graph })?;
     Ok(Exit::Ok)
@@ -163,7 +162,7 @@ fn none_there(context: &Context, is_empty: bool, message: &str) {
 pub(crate) async fn catalog(context: &Context) -> Outcome<Arc<Catalog>> {
     let project = context.project()?;
     let registry = context.services.registry()?;
-    registry.told(registry.client.catalog(&project, None).await)
+    registry.explain(registry.client.catalog(&project, None).await)
 }
 
 /// The objects of that name: one of each kind at most.

@@ -109,7 +109,7 @@ pub(crate) async fn apply(context: &Context, arguments: ApplyArguments) -> Outco
     }
     let registry = context.services.registry()?;
     let applied = declared.checked(registry.client.apply(&declared.project, &declared.request).await);
-    let applied = applied.and_then(|applied| registry.told(applied))?;
+    let applied = applied.and_then(|applied| registry.explain(applied))?;
     context.console.report(&Changes {
         project: declared.project,
         what: What::Applied { revision: applied.revision, changed: applied.changed },
@@ -132,7 +132,7 @@ pub(crate) async fn revisions(context: &Context, arguments: RevisionsArguments) 
     let limit = arguments.limit as usize;
     while found.len() < limit {
         let missing = u32::try_from(limit - found.len()).unwrap_or(u32::MAX);
-        let page = registry.told(registry.client.revisions(&project, missing, &token).await)?;
+        let page = registry.explain(registry.client.revisions(&project, missing, &token).await)?;
         found.extend(page.revisions);
         match page.next_page_token {
             Some(next) => token = next,
@@ -150,7 +150,7 @@ pub(crate) async fn rollback(context: &Context, arguments: RollbackArguments) ->
     let mut rollback =
         Rollback { to, expected_revision: None, origin: project.to_string(), message: arguments.message };
     let registry = context.services.registry()?;
-    let planned = registry.told(registry.client.plan_rollback(&project, &rollback).await)?;
+    let planned = registry.explain(registry.client.plan_rollback(&project, &rollback).await)?;
     let newest = planned.revision;
     let does_nothing = planned.changes.is_empty() && planned.consequences.is_empty();
     if !does_nothing && !arguments.yes {
@@ -163,7 +163,7 @@ pub(crate) async fn rollback(context: &Context, arguments: RollbackArguments) ->
         }
     }
     rollback.expected_revision = Some(newest);
-    let done = registry.told(registry.client.rollback(&project, &rollback).await)?;
+    let done = registry.explain(registry.client.rollback(&project, &rollback).await)?;
     context.console.report(&Changes {
         project,
         what: What::Applied { revision: done.revision, changed: done.revision != newest },
@@ -183,7 +183,7 @@ fn described(revision: Revision) -> String {
 
 async fn difference(context: &Context, project: &Name, from: u64, to: Option<u64>) -> Outcome<Changes> {
     let registry = context.services.registry()?;
-    let diff = registry.told(registry.client.diff(project, Revision(from), to.map(Revision)).await)?;
+    let diff = registry.explain(registry.client.diff(project, Revision(from), to.map(Revision)).await)?;
     Ok(Changes {
         project: project.clone(),
         what: What::Between { from: diff.from, to: diff.to },
@@ -212,7 +212,7 @@ impl Declared {
     async fn plan(&self, context: &Context) -> Outcome<Changes> {
         let registry = context.services.registry()?;
         let planned = self.checked(registry.client.plan(&self.project, &self.request).await)?;
-        let Plan { base, changes, consequences, .. } = registry.told(planned)?;
+        let Plan { base, changes, consequences, .. } = registry.explain(planned)?;
         let what = What::Planned { base, by: format!("origin {}", self.request.change.origin) };
         Ok(Changes { project: self.project.clone(), what, changes, consequences })
     }

@@ -9,9 +9,12 @@ use super::{Context, runs};
 use crate::{
     console::say,
     exit::Exit,
-    failure::{Failure, Outcome, count},
+    failure::{Failure, Outcome},
     progress::Bars,
-    render::runs::{Runs, Summary, subject},
+    render::{
+        numbers::counted_as,
+        runs::{Runs, Summary, subject},
+    },
 };
 
 /// Bring history to the online store
@@ -53,10 +56,10 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
         return Ok(Exit::Ok);
     }
     let ended = follow(context, &project, started).await?;
-    let failed = ended.iter().filter(|run| runs::exit(run) != Exit::Ok).count();
+    let failed = ended.iter().filter(|run| runs::exit(run) != Exit::Ok).count() as u64;
     context.console.report(&Summary(ended))?;
     if failed > 0 {
-        say(&format!("error: {} or cancelled", count(failed, "run failed", "runs failed")));
+        say(&format!("error: {} or cancelled", counted_as(failed, "run failed", "runs failed")));
         return Ok(Exit::RunFailed);
     }
     Ok(Exit::Ok)
@@ -76,7 +79,7 @@ async fn start(context: &Context, project: &Name, arguments: &Arguments) -> Outc
     let materializer = context.services.materializer()?;
     let views = &arguments.views;
     let client = &materializer.client;
-    materializer.told(if arguments.incremental {
+    materializer.explain(if arguments.incremental {
         client.materialize_incremental(project, views, arguments.scheduled, revision).await
     } else {
         client.materialize(project, views, range, revision).await

@@ -1,11 +1,11 @@
 //! `larder online`: feature values of entities, as a model is served them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use arrow::array::ArrayRef;
 use larder_client::OnlineRequest;
 use larder_definitions::selection::Selection;
-use larder_types::{Error, Name, ValueType, near_names};
+use larder_types::{Error, Name, ValueType, did_you_mean, near_names};
 
 use super::{Context, browse, selection::Features};
 use crate::{
@@ -13,10 +13,10 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     input::{
-        Rows, open,
+        Cells, Rows, open,
         pairs::{self, Pair},
     },
-    render::online::Online,
+    render::{numbers::counted, online::Online},
 };
 
 /// Show the features of entities, as they are served
@@ -42,8 +42,8 @@ pub(crate) struct Arguments {
     replay: bool,
 }
 
-/// More entities than a single answer takes.
-const MAX_ROWS: usize = 1_000_000;
+/// The most entities of one call: they are read into memory, and so is their answer.
+const MAX_ENTITIES: usize = 1_000_000;
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
     let (service, pairs) = words(&arguments.words)?;
@@ -53,7 +53,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
     let wanted = Wanted::of(&selection);
     let pairs: Vec<&Pair> = pairs.iter().chain(&arguments.request).collect();
     let rows = match &arguments.entities {
-        Some(file) => wanted.rows_of_file(file, &pairs)?,
+        Some(file) => wanted.rows_of_file(file, &pairs, MAX_ENTITIES)?,
         None => wanted.rows_of_pairs(&pairs)?,
     };
     let entities = wanted.entity_columns(&rows)?;
@@ -68,7 +68,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
         rows: if wanted.entities.is_empty() { 1 } else { 0 },
     };
     let serving = context.services.serving()?;
-    let answer = serving.told(serving.client.online_features(&request).await)?;
+    let answer = serving.explain(serving.client.online_features(&request).await)?;
     context.console.report(&Online { project: catalog.project.clone(), entities, answer })?;
     Ok(Exit::Ok)
 }
@@ -113,8 +113,7 @@ impl Wanted {
         let found = self.columns().find(|(known, _)| known == name);
         let known: Vec<&str> = self.columns().map(|(known, _)| known.as_str()).collect();
         let unknown = || {
-            let near = near_names(name, known.iter().copied());
-            let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) };
+            let hint = did_you_mean(&near_names(name, known.iter().copied()));
             let needed = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
             Failure::Error(Error::not_found(format!("`{name}` is none of what these features need: {needed}{hint}")))
         };
@@ -126,18 +125,27 @@ impl Wanted {
         pairs::rows(typed.collect::<Outcome<_>>()?)
     }
 
-    /// The file's rows; pairs beside it have one value for all of them.
-    fn rows_of_file(&self, file: &std::path::Path, given: &[&Pair]) -> Outcome<Rows> {
-        let mut rows = open(file, MAX_ROWS)?
-            .next(MAX_ROWS)?
-            .ok_or_else(|| Failure::wrong(format!("{} has no rows", file.display())))?;
+    /// The file's rows, `max_rows` at most; pairs beside it have one value for all of them, or one for each.
+    fn rows_of_file(&self, file: &Path, given: &[&Pair], max_rows: usize) -> Outcome<Rows> {
+        let mut rows = all_rows(file, max_rows)?;
         let known: Vec<&str> = self.columns().map(|(name, _)| name.as_str()).collect();
         let unused: Vec<&str> = rows.names().filter(|name| !known.contains(name)).collect();
         if !unused.is_empty() {
             say(&format!("Columns of {} that these features do not need: {}", rows.file, unused.join(", ")));
         }
-        for mut column in self.rows_of_pairs(given)?.columns {
-            if let crate::input::Cells::Told(cells) = &mut column.cells
+        let beside = self.rows_of_pairs(given)?;
+        if beside.len > 1 && beside.len != rows.len {
+            let (values, of) = (beside.len, counted(rows.len as u64, "row"));
+            return Err(Failure::wrong(format!("{} has {of} and the arguments have {values} values", rows.file)));
+        }
+        for mut column in beside.columns {
+            if rows.column(&column.name).is_some() {
+                return Err(Failure::wrong(format!(
+                    "{} is a column of {} and an argument, too",
+                    column.name, rows.file
+                )));
+            }
+            if let Cells::Untyped(cells) = &mut column.cells
                 && let [cell] = cells.as_slice()
             {
                 *cells = vec![cell.clone(); rows.len];
@@ -157,6 +165,18 @@ impl Wanted {
     }
 }
 
+/// The rows of a file that has no more than `most` of them.
+fn all_rows(path: &Path, most: usize) -> Outcome<Rows> {
+    let name = path.display();
+    let mut file = open(path, most)?;
+    let rows = file.next(most)?.ok_or_else(|| Failure::wrong(format!("{name} has no rows")))?;
+    if file.next(1)?.is_some() {
+        let most = counted(most as u64, "row");
+        return Err(Failure::wrong(format!("{name} has more than {most}, the most that can be asked for at once")));
+    }
+    Ok(rows)
+}
+
 fn typed(rows: &Rows, columns: &[(String, ValueType)], what: &str) -> Outcome<Vec<(String, ArrayRef)>> {
     let one = |(name, value_type): &(String, ValueType)| {
         let missing = || Failure::wrong(format!("{what} {name} ({value_type}) is missing: write {name}=value"));
@@ -168,6 +188,14 @@ fn typed(rows: &Rows, columns: &[(String, ValueType)], what: &str) -> Outcome<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn wanted() -> Wanted {
+        Wanted {
+            entities: vec![("customer_id".to_owned(), pairs::TEXT)],
+            request: vec![("loan_amount".to_owned(), larder_types::ScalarType::Float64.into())],
+            spare: vec![],
+        }
+    }
 
     #[test]
     fn the_service_is_the_word_without_a_value() {
@@ -184,11 +212,7 @@ mod tests {
 
     #[test]
     fn columns_that_nothing_needs_or_that_are_missing_are_told() {
-        let wanted = Wanted {
-            entities: vec![("customer_id".to_owned(), pairs::TEXT)],
-            request: vec![("loan_amount".to_owned(), larder_types::ScalarType::Float64.into())],
-            spare: vec![],
-        };
+        let wanted = wanted();
         let wrong: Pair = "custmer_id=1".parse().unwrap();
         let error = wanted.rows_of_pairs(&[&wrong]).unwrap_err().to_string();
         assert!(error.contains("did you mean customer_id?"), "{error}");
@@ -201,5 +225,34 @@ mod tests {
         let rows = wanted.rows_of_pairs(&[&right, &amount]).unwrap();
         let error = wanted.request_columns(&rows).unwrap_err().to_string();
         assert!(error.contains("column loan_amount: \"x\" is not a value of type float64"), "{error}");
+    }
+
+    #[test]
+    fn every_row_of_a_file_is_asked_for_or_none() {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, text) in [
+            ("entities.csv", "customer_id\na\nb\nc\n"),
+            ("entities.jsonl", "{\"customer_id\":\"a\"}\n".repeat(3).as_str()),
+            ("entities.json", "[{\"customer_id\":\"a\"},{\"customer_id\":\"b\"},{\"customer_id\":\"c\"}]"),
+        ] {
+            let file = folder.path().join(file);
+            std::fs::write(&file, text).unwrap();
+            let read = |arguments: &[&str], most| {
+                let pairs: Vec<Pair> = arguments.iter().map(|text| text.parse().unwrap()).collect();
+                wanted().rows_of_file(&file, &pairs.iter().collect::<Vec<_>>(), most)
+            };
+            for amounts in ["loan_amount=1", "loan_amount=1,1,1"] {
+                let rows = read(&[amounts], 3).unwrap();
+                assert_eq!(wanted().request_columns(&rows).unwrap()[0].1.len(), 3);
+            }
+            for (arguments, most, message) in [
+                (&[][..], 2, "has more than 2 rows, the most that can be asked for at once"),
+                (&["loan_amount=1,2"], 3, "has 3 rows and the arguments have 2 values"),
+                (&["customer_id=a"], 3, "customer_id is a column of "),
+            ] {
+                let error = read(arguments, most).unwrap_err().to_string();
+                assert!(error.contains(message), "{error}");
+            }
+        }
     }
 }

@@ -27,7 +27,10 @@ use crate::{
         pairs::{self, Pair},
     },
     progress,
-    render::pushed::Pushed,
+    render::{
+        numbers::{counted, grouped},
+        pushed::Pushed,
+    },
 };
 
 /// Push events, from a file or as arguments
@@ -98,11 +101,11 @@ const IN_FLIGHT: usize = 8;
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
     let started = Instant::now();
     let catalog = browse::catalog(context).await?;
-    let maker = Maker::new(&catalog, &arguments)?;
+    let builder = BatchBuilder::new(&catalog, &arguments)?;
     let mut pushed = Pushed::new(arguments.source.clone());
     match &arguments.file {
-        Some(file) => push_file(context, maker, file, arguments.batch_size as usize, &mut pushed).await?,
-        None => push_values(context, maker, &arguments, &mut pushed).await?,
+        Some(file) => push_file(context, builder, file, arguments.batch_size as usize, &mut pushed).await?,
+        None => push_values(context, builder, &arguments, &mut pushed).await?,
     }
     pushed.seconds = started.elapsed().as_secs_f64();
     let exit = if pushed.refused > 0 { Exit::Failed } else { Exit::Ok };
@@ -110,30 +113,41 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
     Ok(exit)
 }
 
-async fn push_values(context: &Context, maker: Maker, arguments: &Arguments, pushed: &mut Pushed) -> Outcome<()> {
-    let typed = arguments.values.iter().map(|pair| (pair, maker.type_of(pair.name.as_str()).unwrap_or(pairs::TEXT)));
+async fn push_values(
+    context: &Context,
+    builder: BatchBuilder,
+    arguments: &Arguments,
+    pushed: &mut Pushed,
+) -> Outcome<()> {
+    let typed = arguments.values.iter().map(|pair| (pair, builder.type_of(pair.name.as_str()).unwrap_or(pairs::TEXT)));
     let rows = pairs::rows(typed.collect())?;
     let event_time = arguments.event_time.unwrap_or_else(|| SystemClock.now());
     let deleted = if arguments.delete { vec![true; rows.len] } else { Vec::new() };
-    let batch = maker.batch(&rows, &[], vec![event_time; rows.len], Vec::new(), deleted)?;
+    let batch = builder.batch(&rows, &[], vec![event_time; rows.len], Vec::new(), deleted)?;
     let push_ingest = context.services.push_ingest()?;
-    let answer = push_ingest.told(push_ingest.client.push(batch).await)?;
+    let answer = push_ingest.explain(push_ingest.client.push(batch).await)?;
     pushed.add(rows.first, &answer);
     Ok(())
 }
 
 /// Reads and sends at the same time, a few batches ahead of their acknowledgements.
-async fn push_file(context: &Context, maker: Maker, file: &Path, size: usize, pushed: &mut Pushed) -> Outcome<()> {
+async fn push_file(
+    context: &Context,
+    builder: BatchBuilder,
+    file: &Path,
+    size: usize,
+    pushed: &mut Pushed,
+) -> Outcome<()> {
     let rows = open(file, size)?;
     let push_ingest = context.services.push_ingest()?;
     let bar = progress::sized(rows.progress().0, "push");
-    let id = maker.id.clone();
+    let id = builder.id.clone();
     let (batches, mut made) = mpsc::channel(2);
     let sent = Arc::new(Sent::default());
-    let reader = Reader { rows, maker, size, batches, sent: sent.clone(), bar: bar.clone() };
+    let reader = Reader { rows, builder, size, batches, sent: sent.clone(), bar: bar.clone() };
     let reading = tokio::task::spawn_blocking(move || reader.run());
     let batches = stream::poll_fn(move |cx| made.poll_recv(cx));
-    let mut outcomes = push_ingest.told(push_ingest.client.push_stream(batches, IN_FLIGHT).await)?;
+    let mut outcomes = push_ingest.explain(push_ingest.client.push_stream(batches, IN_FLIGHT).await)?;
     let again = Hint::new(format!("Not all of {} is in: push it again with --batch-id {id}", file.display()));
     let mut failure: Option<Failure> = None;
     while let Some(outcome) = outcomes.next().await {
@@ -141,7 +155,7 @@ async fn push_file(context: &Context, maker: Maker, file: &Path, size: usize, pu
             Ok(outcome) => outcome,
             Err(error) => {
                 sent.stop();
-                failure.get_or_insert(unfinished(push_ingest.told::<()>(Err(error)), pushed, &id));
+                failure.get_or_insert(unfinished(push_ingest.explain::<()>(Err(error)), pushed, &id));
                 break;
             }
         };
@@ -153,12 +167,12 @@ async fn push_file(context: &Context, maker: Maker, file: &Path, size: usize, pu
                 failure.get_or_insert(unfinished(Err(of_batch(first, failed)), pushed, &id));
             }
         }
-        bar.set_message(format!("{} pushed", progress::counted(pushed.rows, "event")));
+        bar.set_message(format!("{} pushed", counted(pushed.rows, "event")));
     }
     again.not_needed();
     drop(outcomes);
     bar.finish_and_clear();
-    let read = reading.await.map_err(|error| Error::internal("reading the file fell over").with_source(error))?;
+    let read = reading.await.map_err(|error| Error::internal("reading the file panicked").with_source(error))?;
     match failure {
         Some(failure) => Err(failure),
         None => read.map_err(|failure| unfinished(Err(failure), pushed, &id)),
@@ -169,7 +183,7 @@ async fn push_file(context: &Context, maker: Maker, file: &Path, size: usize, pu
 fn unfinished(failure: Outcome<()>, pushed: &Pushed, id: &str) -> Failure {
     match failure {
         Err(Failure::Error(error)) if pushed.rows > 0 => {
-            let (code, pushed) = (error.code(), progress::grouped(pushed.rows));
+            let (code, pushed) = (error.code(), grouped(pushed.rows));
             let message = format!(
                 "{}\n  Rows pushed before it: {pushed}; once that is put right, push again with --batch-id {id}",
                 error.message()
@@ -227,7 +241,7 @@ impl Sent {
 /// Reads a file and makes batches of it, on a thread of its own.
 struct Reader {
     rows: Box<dyn RowFile>,
-    maker: Maker,
+    builder: BatchBuilder,
     size: usize,
     batches: mpsc::Sender<PushBatch>,
     sent: Arc<Sent>,
@@ -239,7 +253,7 @@ impl Reader {
         while !self.sent.stopped.load(Ordering::Relaxed)
             && let Some(rows) = self.rows.next(self.size)?
         {
-            let batch = self.maker.batch_of_file(&rows)?;
+            let batch = self.builder.batch_of_file(&rows)?;
             self.sent.add(rows.first);
             if self.batches.blocking_send(batch).is_err() {
                 return Ok(());
@@ -251,7 +265,7 @@ impl Reader {
 }
 
 /// Makes batches of rows, as the source's schema wants them.
-struct Maker {
+struct BatchBuilder {
     project: Name,
     source: Name,
     schema: Arc<PushSchema>,
@@ -261,7 +275,7 @@ struct Maker {
     revision: larder_types::Revision,
 }
 
-impl Maker {
+impl BatchBuilder {
     fn new(catalog: &Catalog, arguments: &Arguments) -> Outcome<Self> {
         let source = catalog.source(arguments.source.as_str())?;
         let schema = source.push_schema.clone().ok_or_else(|| {

@@ -97,12 +97,12 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
             Ok(Exit::Ok)
         }
         Command::Show { run } => {
-            let run = materializer.told(materializer.client.get_run(&project, &run).await)?;
+            let run = materializer.explain(materializer.client.get_run(&project, &run).await)?;
             context.console.report(&OneRun(run))?;
             Ok(Exit::Ok)
         }
         Command::Watch { run } => {
-            let run = materializer.told(materializer.client.get_run(&project, &run).await)?;
+            let run = materializer.explain(materializer.client.get_run(&project, &run).await)?;
             let bar = RunBar::single(&subject(&run));
             let run = watch(context, &project, run, &bar).await?;
             bar.clear();
@@ -111,7 +111,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
             Ok(exit)
         }
         Command::Cancel { run } => {
-            let run = materializer.told(materializer.client.cancel_run(&project, &run).await)?;
+            let run = materializer.explain(materializer.client.cancel_run(&project, &run).await)?;
             context.console.report(&OneRun(run))?;
             Ok(Exit::Ok)
         }
@@ -123,7 +123,7 @@ async fn list(materializer: &Reached<MaterializerClient>, project: &Name, mut fi
     let limit = filter.page_size as usize;
     let mut found = Vec::new();
     while found.len() < limit {
-        let page = materializer.told(materializer.client.list_runs(project, &filter).await)?;
+        let page = materializer.explain(materializer.client.list_runs(project, &filter).await)?;
         found.extend(page.runs);
         match page.next_page_token {
             Some(next) => filter.page_token = next,
@@ -163,7 +163,7 @@ pub(crate) async fn watch(context: &Context, project: &Name, run: Run, bar: &Run
         }
         lost = if has_news { 0 } else { lost + 1 };
         if lost > MAX_REOPENED {
-            return Err(no_longer_followed(&now, materializer.told(followed).err()));
+            return Err(no_longer_followed(&now, materializer.explain(followed).err()));
         }
         tokio::time::sleep(REOPENED_AFTER).await;
     }

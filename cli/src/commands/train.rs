@@ -9,11 +9,8 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, stream};
-use larder_client::{FeatureSelection, TrainingSet, TrainingSetEvent};
-use larder_definitions::{
-    run::Run,
-    selection::{Asked, Selection},
-};
+use larder_client::{TrainingSet, TrainingSetEvent};
+use larder_definitions::{run::Run, selection::Selection};
 use larder_types::{Error, KeyType, Name, Result, ScalarType, ValueType};
 use tokio::sync::mpsc;
 
@@ -24,7 +21,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     progress::{self, RunBar},
-    render::trained::Trained,
+    render::{numbers::counted, trained::Trained},
 };
 
 /// Build a training set: each row of a spine with the features as they were at its time
@@ -107,10 +104,10 @@ fn absolute(path: &str) -> Outcome<String> {
 
 async fn build_on_server(context: &Context, set: &TrainingSet) -> Outcome<(Run, u64)> {
     let materializer = context.services.materializer()?;
-    let mut events = materializer.told(materializer.client.training_set(set, stream::empty()).await)?;
+    let mut events = materializer.explain(materializer.client.training_set(set, stream::empty()).await)?;
     let bar = RunBar::single("training set");
     while let Some(event) = events.next().await {
-        match materializer.told(event)? {
+        match materializer.explain(event)? {
             TrainingSetEvent::Started(run) => bar.show(&run),
             TrainingSetEvent::Progress(progress) => bar.show_progress(&progress),
             TrainingSetEvent::Rows(_) => {}
@@ -128,13 +125,11 @@ async fn build_on_server(context: &Context, set: &TrainingSet) -> Outcome<(Run, 
 /// The types that the features need the spine's columns to have, by name. A file of text says nothing of them.
 async fn column_types(context: &Context, set: &TrainingSet) -> Outcome<BTreeMap<String, ValueType>> {
     let registry = context.services.registry()?;
-    let catalog = registry.told(registry.client.catalog(&set.project, None).await)?;
+    let catalog = registry.explain(registry.client.catalog(&set.project, None).await)?;
     // What is wrong with the request, the materializer says.
-    let asked = match &set.features {
-        FeatureSelection::Service(service) => Asked::Service(service.clone()),
-        FeatureSelection::References(references) => Asked::References(references.clone()),
+    let Ok(selection) = Selection::resolve(&catalog, &set.features, set.full_names) else {
+        return Ok(BTreeMap::new());
     };
-    let Ok(selection) = Selection::resolve(&catalog, &asked, set.full_names) else { return Ok(BTreeMap::new()) };
     // The width of an integer key does not matter.
     let key = |key_type: KeyType| match key_type {
         KeyType::Int32 => KeyType::Int64.scalar(),
@@ -151,16 +146,16 @@ async fn build_by_stream(context: &Context, set: &TrainingSet, file: SpineFile, 
     let mut result = ResultFile::create(out)?;
     let bar = progress::sized(file.rows().unwrap_or(0), "training set");
     let materializer = context.services.materializer()?;
-    let mut events = materializer.told(materializer.client.training_set(set, batches(file)).await)?;
+    let mut events = materializer.explain(materializer.client.training_set(set, batches(file)).await)?;
     let mut rows = 0;
     while let Some(event) = events.next().await {
-        match materializer.told(event)? {
+        match materializer.explain(event)? {
             TrainingSetEvent::Started(_) | TrainingSetEvent::Progress(_) => {}
             TrainingSetEvent::Rows(batch) => {
                 result.write(&batch)?;
                 rows += batch.num_rows() as u64;
                 bar.set_position(rows);
-                bar.set_message(progress::counted(rows, "row"));
+                bar.set_message(counted(rows, "row"));
             }
             TrainingSetEvent::Finished(run) => {
                 bar.finish_and_clear();

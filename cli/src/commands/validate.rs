@@ -12,8 +12,11 @@ use super::Context;
 use crate::{
     console::{Report, say},
     exit::Exit,
-    failure::{Outcome, count},
-    render::Paint,
+    failure::Outcome,
+    render::{
+        Paint,
+        numbers::{counted, counted_as},
+    },
 };
 
 /// Check the definitions, without a server
@@ -38,7 +41,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         Ok(_) => Ok(Exit::Ok),
         Err(problems) => {
             if context.console.is_table() {
-                say(&format!("error: {}", count(problems.len(), "problem", "problems")));
+                say(&format!("error: {}", counted(problems.len() as u64, "problem")));
             }
             Ok(Exit::Invalid)
         }
@@ -68,7 +71,7 @@ impl Report for Validated {
         match &self.0 {
             Ok(repository) => {
                 let counts: Vec<String> =
-                    ObjectKind::ALL.into_iter().filter_map(|kind| counted(repository, kind)).collect();
+                    ObjectKind::ALL.into_iter().filter_map(|kind| counted_kind(repository, kind)).collect();
                 format!("Project {}: {}; all is well", repository.project, counts.join(", "))
             }
             Err(problems) => problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
@@ -77,25 +80,18 @@ impl Report for Validated {
 }
 
 /// Objects by the section that has them.
-fn counts(repository: &FeatureRepository) -> BTreeMap<&'static str, usize> {
+fn counts(repository: &FeatureRepository) -> BTreeMap<&'static str, u64> {
     ObjectKind::ALL.into_iter().map(|kind| (kind.section(), number(repository, kind))).collect()
 }
 
-fn number(repository: &FeatureRepository, kind: ObjectKind) -> usize {
-    repository.objects.iter().filter(|(object, _)| object.id().kind == kind).count()
+fn number(repository: &FeatureRepository, kind: ObjectKind) -> u64 {
+    repository.objects.iter().filter(|(object, _)| object.id().kind == kind).count() as u64
 }
 
 /// `2 feature views`; none where there are none.
-fn counted(repository: &FeatureRepository, kind: ObjectKind) -> Option<String> {
-    let plural = match kind {
-        ObjectKind::Entity => "entities",
-        ObjectKind::Source => "sources",
-        ObjectKind::FeatureView => "feature views",
-        ObjectKind::OnDemandFeatureView => "on-demand feature views",
-        ObjectKind::FeatureService => "feature services",
-    };
+fn counted_kind(repository: &FeatureRepository, kind: ObjectKind) -> Option<String> {
     let number = number(repository, kind);
-    (number > 0).then(|| count(number, kind.as_str(), plural))
+    (number > 0).then(|| counted_as(number, kind.as_str(), kind.plural()))
 }
 
 fn problem_json(problem: &Problem) -> Value {

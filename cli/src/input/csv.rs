@@ -36,7 +36,7 @@ impl RowFile for CsvFile {
         }
         let first = self.read + 1;
         self.read += len as u64;
-        let column = |(name, cells): (&String, Vec<Cell>)| Column { name: name.clone(), cells: Cells::Told(cells) };
+        let column = |(name, cells): (&String, Vec<Cell>)| Column { name: name.clone(), cells: Cells::Untyped(cells) };
         let columns = self.headings.iter().zip(columns).map(column).collect();
         Ok((len > 0).then(|| Rows { file: self.file.clone(), first, len, columns }))
     }

@@ -99,7 +99,7 @@ impl RowFile for JsonFile {
             len += 1;
             columns.iter_mut().for_each(|column| column.resize(len, Cell::Null));
         }
-        let column = |(name, cells): (&String, Vec<Cell>)| Column { name: name.clone(), cells: Cells::Told(cells) };
+        let column = |(name, cells): (&String, Vec<Cell>)| Column { name: name.clone(), cells: Cells::Untyped(cells) };
         let columns = self.names.iter().zip(columns).map(column).collect();
         Ok((len > 0).then(|| Rows { file: self.file.clone(), first, len, columns }))
     }

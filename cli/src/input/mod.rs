@@ -2,6 +2,7 @@
 //! that the catalog wants. What does not fit is told with its row and column.
 
 pub(crate) mod cell;
+mod columns;
 mod csv;
 mod json;
 mod open;
@@ -40,7 +41,7 @@ pub(crate) enum Cells {
     /// Of a file that has types itself.
     Typed(ArrayRef),
     /// Of a file or argument that has none, or few.
-    Told(Vec<Cell>),
+    Untyped(Vec<Cell>),
 }
 
 /// A file of rows, read piece by piece.

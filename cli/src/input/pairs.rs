@@ -54,7 +54,7 @@ pub(crate) fn rows(columns: Vec<(&Pair, ValueType)>) -> Outcome<Rows> {
                 )));
             }
         }
-        made.push(Column { name: pair.name.to_string(), cells: Cells::Told(cells) });
+        made.push(Column { name: pair.name.to_string(), cells: Cells::Untyped(cells) });
     }
     Ok(Rows { file: "arguments".to_owned(), first: 1, len, columns: made })
 }

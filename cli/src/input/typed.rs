@@ -1,21 +1,20 @@
-//! Cells into columns of a type. Nothing is rounded, cut or guessed: what is not exactly a value of the type is an error
-//! that names row and column.
+//! Cells into columns of a type. What is not exactly a value of the type is an error that names row and column; of floats, the
+//! nearest to what is written is meant, and times finer than a microsecond are rounded down.
 
-use std::sync::Arc;
+use std::{str::FromStr, sync::Arc};
 
 use arrow::{
     array::{
         Array, ArrayRef, BinaryArray, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, ListArray,
-        PrimitiveArray, StringArray, TimestampMicrosecondArray,
+        StringArray, TimestampMicrosecondArray,
     },
     buffer::{NullBuffer, OffsetBuffer},
-    compute::{CastOptions, cast_with_options},
-    datatypes::{DataType, Field, Int64Type, TimeUnit, TimestampMicrosecondType},
+    datatypes::Field,
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use larder_types::{ScalarType, Timestamp, ValueType};
 
-use super::{Cells, Rows, cell::Cell, json};
+use super::{Cells, Rows, cell::Cell, columns, json};
 use crate::failure::{Failure, Outcome};
 
 impl Rows {
@@ -24,7 +23,7 @@ impl Rows {
         let Some(column) = self.column(name) else { return Ok(None) };
         match &column.cells {
             Cells::Typed(array) => self.converted(name, array, value_type).map(Some),
-            Cells::Told(cells) => self.read(name, cells, value_type).map(Some),
+            Cells::Untyped(cells) => self.read(name, cells, value_type).map(Some),
         }
     }
 
@@ -54,63 +53,17 @@ impl Rows {
     }
 
     fn converted(&self, name: &str, array: &ArrayRef, value_type: ValueType) -> Outcome<ArrayRef> {
-        let wanted = value_type.arrow();
-        let from = plain_type(array.data_type());
-        let is_one = match value_type {
-            ValueType::Scalar(scalar) => widens(from, scalar),
-            ValueType::List(item) => item_type(from).is_some_and(|from| widens(from, item)),
-        };
-        if !is_one {
+        let found = array.data_type();
+        if !columns::can_convert(found, value_type) {
             return Err(Failure::wrong(format!(
-                "{}: column {name} has the type {from}, which does not fit into {value_type}",
-                self.file
+                "{}: column {name} has the type {}, which does not fit into {value_type}",
+                self.file,
+                columns::plain_type(found)
             )));
         }
-        if wanted == ScalarType::Timestamp.arrow() && matches!(from, DataType::Timestamp(TimeUnit::Nanosecond, _)) {
-            return Ok(rounded_down(array));
-        }
-        let options = CastOptions { safe: false, ..CastOptions::default() };
-        cast_with_options(array, &wanted, &options)
+        columns::convert(array, value_type)
             .map_err(|error| Failure::wrong(format!("{}: column {name} as {value_type}: {error}", self.file)))
     }
-}
-
-/// The type of the values, however they are laid out.
-fn plain_type(data_type: &DataType) -> &DataType {
-    if let DataType::Dictionary(_, values) = data_type { values } else { data_type }
-}
-
-/// The type of a list's items.
-fn item_type(data_type: &DataType) -> Option<&DataType> {
-    if let DataType::List(item) | DataType::LargeList(item) = data_type {
-        Some(plain_type(item.data_type()))
-    } else {
-        None
-    }
-}
-
-/// Whether every value of the first type is one of the second, or is found not to be one by the cast.
-fn widens(from: &DataType, to: ScalarType) -> bool {
-    match to {
-        ScalarType::Bool => *from == DataType::Boolean,
-        ScalarType::Int32 | ScalarType::Int64 => from.is_integer(),
-        ScalarType::Float32 => matches!(from, DataType::Float16 | DataType::Float32),
-        ScalarType::Float64 => from.is_floating() || matches!(from, DataType::Int8 | DataType::Int16 | DataType::Int32),
-        ScalarType::String => matches!(from, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
-        ScalarType::Bytes => {
-            let is_variable = matches!(from, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
-            is_variable || matches!(from, DataType::FixedSizeBinary(_))
-        }
-        ScalarType::Timestamp => matches!(from, DataType::Timestamp(..) | DataType::Date32),
-    }
-}
-
-/// Nanoseconds in microseconds, towards the past.
-fn rounded_down(array: &ArrayRef) -> ArrayRef {
-    let nanos = array.to_data().into_builder().data_type(DataType::Int64).build();
-    let nanos = nanos.map(PrimitiveArray::<Int64Type>::from).unwrap_or_else(|_| Int64Array::new_null(array.len()));
-    let micros = nanos.unary::<_, TimestampMicrosecondType>(|nanos| nanos.div_euclid(1_000));
-    Arc::new(micros.with_timezone("UTC"))
 }
 
 /// How a value of the type is written.
@@ -135,8 +88,8 @@ fn scalars(cells: &[Cell], scalar: ScalarType) -> Result<ArrayRef, usize> {
         ScalarType::Bool => Arc::new(BooleanArray::from(all(cells, boolean)?)),
         ScalarType::Int32 => Arc::new(Int32Array::from(all(cells, |cell| digits(cell)?.parse().ok())?)),
         ScalarType::Int64 => Arc::new(Int64Array::from(all(cells, |cell| digits(cell)?.parse().ok())?)),
-        ScalarType::Float32 => Arc::new(Float32Array::from(all(cells, |cell| float_text(cell)?.parse().ok())?)),
-        ScalarType::Float64 => Arc::new(Float64Array::from(all(cells, |cell| float_text(cell)?.parse().ok())?)),
+        ScalarType::Float32 => Arc::new(Float32Array::from(all(cells, |cell| float(cell, f32::is_finite))?)),
+        ScalarType::Float64 => Arc::new(Float64Array::from(all(cells, |cell| float(cell, f64::is_finite))?)),
         ScalarType::String => Arc::new(StringArray::from(all(cells, text)?)),
         ScalarType::Bytes => Arc::new(BinaryArray::from_iter(all(cells, bytes)?)),
         ScalarType::Timestamp => Arc::new(TimestampMicrosecondArray::from(all(cells, instant)?).with_timezone("UTC")),
@@ -186,6 +139,13 @@ fn digits(cell: &Cell) -> Option<&str> {
     }
 }
 
+/// The float nearest to what is written. Digits that are beyond all of them are not taken for infinity.
+fn float<F: FromStr + Copy>(cell: &Cell, is_finite: fn(F) -> bool) -> Option<F> {
+    let text = float_text(cell)?;
+    let value: F = text.parse().ok()?;
+    (is_finite(value) || !text.contains(|c: char| c.is_ascii_digit())).then_some(value)
+}
+
 /// The text of a float, with its names for what is no number.
 fn float_text(cell: &Cell) -> Option<&str> {
     match cell {
@@ -213,7 +173,6 @@ fn instant(cell: &Cell) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::TimestampNanosecondArray;
     use larder_types::ScalarType::{Bool, Bytes, Float32, Float64, Int32, Int64, String as Text, Timestamp as Time};
 
     use super::*;
@@ -223,8 +182,8 @@ mod tests {
         Rows { file: "events.csv".to_owned(), first: 5, len, columns: vec![Column { name: "x".to_owned(), cells }] }
     }
 
-    fn told(cell: Cell, value_type: ValueType) -> Outcome<ArrayRef> {
-        rows(Cells::Told(vec![Cell::Null, cell]), 2).typed("x", value_type).map(Option::unwrap)
+    fn typed(cell: Cell, value_type: ValueType) -> Outcome<ArrayRef> {
+        rows(Cells::Untyped(vec![Cell::Null, cell]), 2).typed("x", value_type).map(Option::unwrap)
     }
 
     #[test]
@@ -251,7 +210,7 @@ mod tests {
             (Cell::List(vec![quoted("a")]), ValueType::List(Text), "[\"a\"]"),
         ];
         for (cell, value_type, expected) in good {
-            let array = told(cell, value_type).unwrap();
+            let array = typed(cell, value_type).unwrap();
             assert_eq!(array.data_type(), &value_type.arrow());
             assert!(array.is_null(0));
             assert_eq!(values::text(&array, 1), expected);
@@ -262,6 +221,8 @@ mod tests {
             (number("5.0"), Int64.into()),
             (quoted("5"), Int64.into()),
             (quoted("five"), Float64.into()),
+            (number("1e309"), Float64.into()),
+            (plain("-1e39"), Float32.into()),
             (number("5"), Text.into()),
             (plain("*"), Bytes.into()),
             (plain("yesterday"), Time.into()),
@@ -269,33 +230,30 @@ mod tests {
             (Cell::List(vec![quoted("a")]), ValueType::List(Int64)),
         ];
         for (cell, value_type) in bad {
-            let message = told(cell, value_type).unwrap_err().to_string();
+            let message = typed(cell, value_type).unwrap_err().to_string();
             assert!(message.starts_with("error: events.csv: row 6, column x: "), "{message}");
             assert!(message.contains(&format!("not a value of type {value_type}; write ")), "{message}");
         }
     }
 
     #[test]
-    fn columns_with_types_are_widened_and_never_narrowed_in_silence() {
-        let typed = |array: ArrayRef, value_type: ValueType| {
-            let len = array.len();
-            rows(Cells::Typed(array), len).typed("x", value_type).map(Option::unwrap)
+    fn a_column_with_a_type_that_does_not_fit_is_told_by_name() {
+        let typed = |array: Int64Array, value_type: ValueType| {
+            rows(Cells::Typed(Arc::new(array)), 1).typed("x", value_type).map(Option::unwrap)
         };
-        let ints: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
-        assert_eq!(typed(ints.clone(), Int32.into()).unwrap().data_type(), &DataType::Int32);
-        assert!(typed(ints.clone(), Float64.into()).is_err());
-        assert!(typed(ints, Text.into()).unwrap_err().to_string().contains("has the type Int64"));
-        let great: ArrayRef = Arc::new(Int64Array::from(vec![1 << 40]));
-        assert!(typed(great, Int32.into()).is_err());
-        let nanos: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![Some(-1), Some(1_999), None]));
-        let micros = typed(nanos, Time.into()).unwrap();
-        let texts: Vec<String> = (0..3).map(|row| values::text(&micros, row)).collect();
-        assert_eq!(texts, ["1969-12-31T23:59:59.999999Z", "1970-01-01T00:00:00.000001Z", "null"]);
+        assert_eq!(typed(vec![1].into(), Int32.into()).unwrap().data_type(), &Int32.arrow());
+        for (value_type, message) in [
+            (Text.into(), "error: events.csv: column x has the type Int64, which does not fit into string"),
+            (Int32.into(), "error: events.csv: column x as int32: Cast error: Can't cast value 1099511627776"),
+        ] {
+            let error = typed(vec![1 << 40].into(), value_type).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
     }
 
     #[test]
     fn a_time_is_never_null() {
-        let cells = Cells::Told(vec![Cell::Plain("1970-01-01".to_owned()), Cell::Null]);
+        let cells = Cells::Untyped(vec![Cell::Plain("1970-01-01".to_owned()), Cell::Null]);
         let message = rows(cells, 2).times("x").unwrap_err().to_string();
         assert_eq!(message, "error: events.csv: row 6, column x: is null; every row needs a time");
     }
@@ -303,7 +261,7 @@ mod tests {
     #[test]
     fn an_item_of_a_list_is_told_by_its_row() {
         let cells = vec![Cell::List(vec![]), Cell::List(vec![Cell::Null]), Cell::List(vec![Cell::Bool(true)])];
-        let message = rows(Cells::Told(cells), 3).typed("x", ValueType::List(Int64)).unwrap_err().to_string();
+        let message = rows(Cells::Untyped(cells), 3).typed("x", ValueType::List(Int64)).unwrap_err().to_string();
         assert!(message.contains("row 7"), "{message}");
     }
 }

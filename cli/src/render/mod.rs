@@ -2,6 +2,7 @@
 
 pub(crate) mod changes;
 pub(crate) mod lineage;
+pub(crate) mod numbers;
 pub(crate) mod objects;
 pub(crate) mod online;
 pub(crate) mod pushed;

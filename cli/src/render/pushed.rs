@@ -8,12 +8,10 @@ use serde_json::{Value, json};
 
 use super::{
     Ink, Paint,
+    numbers::{counted, grouped, rate},
     table::{Cell, table},
 };
-use crate::{
-    console::Report,
-    progress::{counted, grouped, rate},
-};
+use crate::console::Report;
 
 /// Counts of rows, and every refusal.
 #[derive(Debug)]

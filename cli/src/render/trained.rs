@@ -4,11 +4,12 @@ use larder_definitions::run::Run;
 use larder_types::Name;
 use serde_json::{Value, json};
 
-use super::{Paint, runs};
-use crate::{
-    console::Report,
-    progress::{counted, rate},
+use super::{
+    Paint,
+    numbers::{counted, rate},
+    runs,
 };
+use crate::console::Report;
 
 /// Where it lies, and how fast it was built.
 #[derive(Debug)]

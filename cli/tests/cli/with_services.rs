@@ -1,8 +1,14 @@
 //! The commands against a `larder up` of their own, on what `larder init` made.
 
-use std::{fs, io::Write, process::Command};
+use std::{
+    fs,
+    io::Write,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use expect_test::expect;
+use larder_types::{Clock, SystemClock};
 use serde_json::json;
 
 use crate::running::Up;
@@ -145,10 +151,14 @@ fn a_push_that_is_interrupted_names_the_batches_it_is_repeated_under() {
     assert!(Command::new("mkfifo").arg(&events).status().unwrap().success());
     let push = up.begin(&["push", "cart_events", "--file", "events.jsonl", "--batch-size", "1"]);
     let mut writer = fs::File::options().write(true).open(&events).unwrap();
-    let event = "{\"customer_id\":\"C1\",\"cart_value\":7.5,\"event_time\":\"2026-01-01\"}\n";
-    writer.write_all(event.repeat(2).as_bytes()).unwrap();
+    // Now: an event past its ttl is not served.
+    let event = json!({ "customer_id": "C1", "cart_value": 7.5, "event_time": SystemClock.now().to_string() });
+    writer.write_all(format!("{event}\n").repeat(2).as_bytes()).unwrap();
     let online = ["online", "--features", "cart.cart_value", "customer_id=C1", "--output", "json"];
-    while up.larder(&online).json()["features"]["cart_value"] == json!([null]) {}
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while up.larder(&online).json()["features"][0]["statuses"][0] != "PRESENT" {
+        assert!(Instant::now() < deadline, "the first event is not served");
+    }
     assert!(Command::new("kill").args(["-INT", &push.id().to_string()]).status().unwrap().success());
     let ran = push.wait_with_output().unwrap();
     let err = String::from_utf8(ran.stderr).unwrap();

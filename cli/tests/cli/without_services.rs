@@ -167,6 +167,21 @@ fn without_a_project_the_command_says_how_to_name_one() {
     assert!(ran.err.contains("`9` is not a name"), "{}", ran.err);
 }
 
+/// What can be applied can be asked about.
+#[test]
+fn the_project_is_found_where_definitions_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let below = folder.path().join("features");
+    std::fs::create_dir(&below).unwrap();
+    let definitions = "project: shop\nentities: [{ name: c, join_keys: [{ name: c, type: int64 }] }]\n";
+    std::fs::write(below.join("shop.yaml"), definitions).unwrap();
+    for command in [&["apply", "--yes"][..], &["online", "service", "c=1"]] {
+        let ran = larder_in(folder.path(), command);
+        assert_eq!(ran.code, 3, "{command:?}: {}", ran.err);
+        assert!(ran.err.starts_with("error: the registry does not answer"), "{}", ran.err);
+    }
+}
+
 #[test]
 fn files_that_cannot_be_read_or_written_are_told_by_name() {
     let folder = repository("project: shop\n");
