@@ -1,6 +1,6 @@
 //! Which features are asked for: what `online` and `train` share.
 
-use larder_client::FeatureSelection;
+use larder_client::Asked;
 use larder_types::{FeatureReference, Name};
 
 use crate::failure::{Failure, Outcome};
@@ -18,14 +18,14 @@ pub(crate) struct Features {
 
 impl Features {
     /// By the service or by the references; one of both must be given.
-    pub(crate) fn selection(&self, service: Option<Name>) -> Outcome<FeatureSelection> {
+    pub(crate) fn selection(&self, service: Option<Name>) -> Outcome<Asked> {
         match (service, self.features.as_slice()) {
-            (Some(service), []) => Ok(FeatureSelection::Service(service)),
+            (Some(service), []) => Ok(Asked::Service(service)),
             (None, []) => Err(Failure::usage(
                 "which features? name a feature service, or say --features view.feature,… \
                  (`larder list feature-services` shows the services)",
             )),
-            (None, references) => Ok(FeatureSelection::References(references.to_vec())),
+            (None, references) => Ok(Asked::References(references.to_vec())),
             (Some(service), _) => {
                 Err(Failure::usage(format!("ask for the service {service} or for --features, not for both")))
             }

@@ -21,11 +21,7 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
         let (mut child, clients) = start(folder.path());
         acknowledged.check(&clients).await;
         let lifetime = Duration::from_millis(random.random_range(50..700));
-        let killing = async {
-            tokio::time::sleep(lifetime).await;
-            child.kill();
-        };
-        acknowledged.work_until(killing, &clients, &SystemClock, life).await;
+        acknowledged.work_until(lifetime, || child.kill(), &clients, &SystemClock, life).await;
     }
     let (mut child, clients) = start(folder.path());
     acknowledged.check_completion(&clients).await;

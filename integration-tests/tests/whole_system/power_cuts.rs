@@ -2,26 +2,19 @@
 //! only what was synced: whatever was acknowledged is there when the power is back, and runs complete. A process that is
 //! killed leaves what it wrote to the operating system; here that is lost.
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use larder_definitions::run::LEASE_TERM;
 use larder_service::Shutdown;
 use larder_standalone::{Config, Deps};
-use larder_types::{Clock, SystemClock, Timestamp};
+use larder_types::{Clock, SystemClock};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::runtime::Runtime;
 
 use crate::{
     history,
     power::Machine,
-    sandbox::{Clients, config},
+    sandbox::{Clients, LateClock, config},
     workload::Acknowledged,
 };
 
@@ -43,11 +36,7 @@ fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
             let clients = start(&machine, &config, &clock, folder.path()).await;
             acknowledged.check(&clients).await;
             let power = machine.power();
-            let cutting = async move {
-                tokio::time::sleep(lifetime).await;
-                power.cut();
-            };
-            acknowledged.work_until(cutting, &clients, &clock, life).await;
+            acknowledged.work_until(lifetime, || power.cut(), &clients, &clock, life).await;
         });
         // Everything of the old life ends where it is; what it still does reaches no disk.
         drop(runtime);
@@ -72,20 +61,4 @@ async fn start(machine: &Machine, config: &Config, clock: &LateClock, folder: &P
     // A registry that starts anew gives runs that may be worked on to nobody for so long.
     clock.advance(LEASE_TERM);
     clients
-}
-
-/// The machine's clock, moved on.
-#[derive(Debug, Clone, Default)]
-struct LateClock(Arc<AtomicI64>);
-
-impl LateClock {
-    fn advance(&self, by: Duration) {
-        self.0.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
-    }
-}
-
-impl Clock for LateClock {
-    fn now(&self) -> Timestamp {
-        SystemClock.now().plus(Duration::from_micros(self.0.load(Ordering::SeqCst).try_into().unwrap()))
-    }
 }

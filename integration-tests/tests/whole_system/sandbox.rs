@@ -3,7 +3,10 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,7 +20,7 @@ use larder_definitions::{
 };
 use larder_service::{Shutdown, config::ServerConfig};
 use larder_standalone::{Addresses, Config, Deps};
-use larder_types::{Name, Result, Revision, SystemClock};
+use larder_types::{Clock, Name, Result, Revision, SystemClock, Timestamp};
 use tempfile::TempDir;
 
 /// Clients of a running system.
@@ -33,6 +36,7 @@ pub(crate) struct Clients {
 /// A system in this process, and its folder.
 pub(crate) struct Sandbox {
     pub(crate) folder: TempDir,
+    pub(crate) clock: LateClock,
     clients: Clients,
     shutdown: Shutdown,
     running: Option<tokio::task::JoinHandle<Result<()>>>,
@@ -48,14 +52,15 @@ impl Sandbox {
         let folder = larder_test_kit::temporary_folder();
         let mut config = config(folder.path());
         change(&mut config);
-        let (clients, shutdown, running) = start(&config, folder.path()).await;
-        Self { folder, clients, shutdown, running: Some(running) }
+        let clock = LateClock::default();
+        let (clients, shutdown, running) = start(&config, &clock, folder.path()).await;
+        Self { folder, clock, clients, shutdown, running: Some(running) }
     }
 
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
         let folder = self.folder.path();
-        let (clients, shutdown, running) = start(&config(folder), folder).await;
+        let (clients, shutdown, running) = start(&config(folder), &self.clock, folder).await;
         (self.clients, self.shutdown, self.running) = (clients, shutdown, Some(running));
     }
 
@@ -69,6 +74,22 @@ impl Sandbox {
     /// Says that it is time to stop, and does not wait for it.
     pub(crate) fn begin_stop(&self) {
         self.shutdown.begin("the test is over");
+    }
+}
+
+/// The machine's clock, moved on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LateClock(Arc<AtomicI64>);
+
+impl LateClock {
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for LateClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus(Duration::from_micros(self.0.load(Ordering::SeqCst).try_into().unwrap()))
     }
 }
 
@@ -168,9 +189,13 @@ impl Clients {
     }
 }
 
-async fn start(config: &Config, folder: &Path) -> (Clients, Shutdown, tokio::task::JoinHandle<Result<()>>) {
+async fn start(
+    config: &Config,
+    clock: &LateClock,
+    folder: &Path,
+) -> (Clients, Shutdown, tokio::task::JoinHandle<Result<()>>) {
     let shutdown = Shutdown::new();
-    let deps = Deps { clock: Arc::new(SystemClock), shutdown: shutdown.clone() };
+    let deps = Deps { clock: Arc::new(clock.clone()), shutdown: shutdown.clone() };
     let app = larder_standalone::build(config, deps).await.unwrap();
     let clients = Clients::at(app.addresses(), folder);
     (clients, shutdown, tokio::spawn(app.run()))

@@ -1,17 +1,12 @@
 //! One trace goes from the caller's `traceparent` through the spans of every service and store that a call passes
 //! through, in process and in the background: spans are exported into memory.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex},
-};
+use std::collections::BTreeSet;
 
 use larder_service::{config::TelemetryConfig, telemetry, trace};
+use larder_test_kit::Spans;
 use larder_types::{Clock, SystemClock};
-use opentelemetry_sdk::{
-    error::OTelSdkResult,
-    trace::{SdkTracerProvider, SpanData, SpanExporter},
-};
+use opentelemetry_sdk::trace::SpanData;
 use tracing::Instrument;
 
 use crate::{
@@ -20,16 +15,6 @@ use crate::{
     sandbox::{Sandbox, assert_succeeded},
     training_equals_serving::{ask, push_clicks, train},
 };
-
-#[derive(Debug, Clone, Default)]
-struct Memory(Arc<Mutex<Vec<SpanData>>>);
-
-impl SpanExporter for Memory {
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.0.lock().unwrap().extend(batch);
-        Ok(())
-    }
-}
 
 /// A caller from outside, whose trace and span no process of ours made.
 struct Caller {
@@ -83,20 +68,17 @@ const TRAIN: &[&str] = &[
 
 #[test]
 fn one_trace_goes_through_every_service_that_a_call_passes_through() {
-    let memory = Memory::default();
-    let provider = SdkTracerProvider::builder().with_simple_exporter(memory.clone()).build();
+    let spans = Spans::default();
     let config = TelemetryConfig {
         log_filter: "info,larder_online_store=debug,larder_push_log=debug".to_owned(),
         ..TelemetryConfig::default()
     };
-    let subscriber = telemetry::subscriber(&config, &provider, std::io::sink).unwrap();
-    // Of one subscriber alone, threads of other tests decide whether a span is made at all.
-    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
+    let subscriber = telemetry::subscriber(&config, &spans.provider(), std::io::sink).unwrap();
     // All tasks run on this thread, and so see its subscriber and that of no other test.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let expected = tracing::subscriber::with_default(subscriber, || runtime.block_on(calls()));
     drop(runtime);
-    let spans = memory.0.lock().unwrap();
+    let spans = spans.ended();
     for (caller, names) in expected {
         check(&spans, &caller, names);
     }

@@ -1,6 +1,6 @@
 //! The promise: what is served at an instant is what a training set has for that instant, bit for bit.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
@@ -8,9 +8,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
 };
 use futures::{StreamExt, stream};
-use larder_client::{
-    FeatureSelection, OnlineAnswer, OnlineRequest, PushBatch, RowResult, Target, TrainingSet, TrainingSetEvent,
-};
+use larder_client::{Asked, OnlineAnswer, OnlineRequest, PushBatch, RowResult, Target, TrainingSet, TrainingSetEvent};
 use larder_types::{Clock, Name, Result, Revision, Status, SystemClock, Timestamp};
 
 use crate::{
@@ -20,6 +18,9 @@ use crate::{
 };
 
 const DAY: i64 = 86_400_000_000;
+
+/// How much younger than a day, the ttl of their view, rows are that grow too old.
+const ALMOST: Duration = Duration::from_secs(600);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn training_equals_serving() {
@@ -81,7 +82,7 @@ async fn one_view_is_used_twice_by_different_keys() {
     let revision = sandbox.apply(SHOP).await.unwrap().revision;
     assert_succeeded(&sandbox.materialize(&shop(), revision).await);
     let asked = OnlineRequest {
-        features: FeatureSelection::Service(Name::new("pair_service").unwrap()),
+        features: Asked::Service(Name::new("pair_service").unwrap()),
         entities: vec![("buyer_id".into(), customer_column(&[1, 2])), ("seller_id".into(), customer_column(&[2, 1]))],
         request_data: vec![],
         ..request(&[])
@@ -95,15 +96,17 @@ async fn one_view_is_used_twice_by_different_keys() {
     sandbox.stop().await;
 }
 
-pub(crate) fn references(references: &[&str]) -> FeatureSelection {
-    FeatureSelection::References(references.iter().map(|reference| reference.parse().unwrap()).collect())
+pub(crate) fn references(references: &[&str]) -> Asked {
+    Asked::References(references.iter().map(|reference| reference.parse().unwrap()).collect())
 }
 
-/// Pushes to a third of the customers; some rows are a day old, one is too far in the future, some are deletions.
+/// Pushes to a third of the customers; some rows are a day old when it is done, one is too far in the future, some are
+/// deletions.
 pub(crate) async fn push_clicks(sandbox: &Sandbox, now: Timestamp) {
     let customers: Vec<i64> = (0..CUSTOMERS).step_by(3).collect();
     let rows = customers.len();
-    let at = |row: usize| now.as_micros() - if row.is_multiple_of(5) { DAY - 2_000_000 } else { row as i64 };
+    let almost = DAY - i64::try_from(ALMOST.as_micros()).unwrap();
+    let at = |row: usize| now.as_micros() - if row.is_multiple_of(5) { almost } else { row as i64 };
     let mut event_times: Vec<Timestamp> = (0..rows).map(at).map(Timestamp::from_micros).collect();
     event_times[1] = Timestamp::from_micros(now.as_micros() + DAY);
     let batch = PushBatch {
@@ -132,14 +135,13 @@ pub(crate) async fn push_clicks(sandbox: &Sandbox, now: Timestamp) {
     assert_eq!(answer.refusals.len(), 1);
     assert!(answer.refusals[0].reason.contains("beyond the service's clock"), "{:?}", answer.refusals);
     assert!(answer.results.iter().enumerate().all(|(row, result)| row == 1 || *result == RowResult::Written));
-    // What is a day old is so by now.
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    sandbox.clock.advance(ALMOST);
 }
 
 pub(crate) fn request(customers: &[i64]) -> OnlineRequest {
     OnlineRequest {
         project: shop(),
-        features: FeatureSelection::Service(Name::new("shop_service").unwrap()),
+        features: Asked::Service(Name::new("shop_service").unwrap()),
         entities: vec![("customer_id".into(), customer_column(customers))],
         request_data: vec![("basket".into(), Arc::new(Float64Array::from(vec![120.5])))],
         full_names: false,
@@ -175,7 +177,7 @@ pub(crate) async fn train(clients: &Clients, customers: &[i64], answer: &OnlineA
     ]);
     let baskets: ArrayRef = Arc::new(Float64Array::from(vec![120.5; customers.len()]));
     let spine = RecordBatch::try_new(Arc::new(schema), vec![customer_column(customers), times, baskets]).unwrap();
-    let service = FeatureSelection::Service(Name::new("shop_service").unwrap());
+    let service = Asked::Service(Name::new("shop_service").unwrap());
     let trained = training_set(clients, service, spine).await.unwrap();
     assert_eq!(trained.num_rows(), customers.len());
     assert_eq!(trained.column(0), &customer_column(customers), "the spine comes back in its order");
@@ -190,11 +192,7 @@ pub(crate) fn spine_at(customers: ArrayRef, at: &[Timestamp]) -> RecordBatch {
 }
 
 /// The features for a spine that is sent, with its time in column `at`.
-pub(crate) async fn training_set(
-    clients: &Clients,
-    features: FeatureSelection,
-    spine: RecordBatch,
-) -> Result<RecordBatch> {
+pub(crate) async fn training_set(clients: &Clients, features: Asked, spine: RecordBatch) -> Result<RecordBatch> {
     let set = TrainingSet {
         project: shop(),
         features,

@@ -1,6 +1,6 @@
 //! What goes on in a system until it dies: pushes, applies and materializations; and what must be there afterwards.
 
-use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
 
 use arrow::{
     array::{AsArray, Int64Array, StringArray},
@@ -8,7 +8,7 @@ use arrow::{
 };
 use larder_client::{PushBatch, Target};
 use larder_definitions::run::RunState;
-use larder_types::{Clock, Name, Result, Revision, Timestamp};
+use larder_types::{Clock, Error, ErrorCode, Name, Result, Revision, Timestamp};
 
 use crate::{
     definitions::{SHOP, shop},
@@ -25,6 +25,9 @@ const MATERIALIZATIONS: usize = 2;
 
 /// How many of what was acknowledged last are asked for after each death.
 const LAST: usize = 5;
+
+/// How soon is asked again for what nobody has declared yet.
+const NOT_YET: Duration = Duration::from_millis(5);
 
 /// What was acknowledged so far.
 #[derive(Default)]
@@ -90,46 +93,77 @@ impl Push {
     }
 }
 
+/// How far a life has come.
+struct SoFar {
+    is_dead: Cell<bool>,
+    /// Whether an apply was acknowledged, in this life or an earlier one.
+    is_declared: Cell<bool>,
+}
+
+impl SoFar {
+    /// The answer; none after the death. Before it nothing may fail, but for what nobody has declared yet.
+    async fn answered<T, F: Future<Output = Result<T>>>(&self, what: &str, ask: impl Fn() -> F) -> Option<T> {
+        loop {
+            let was_declared = self.is_declared.get();
+            match ask().await {
+                Ok(answer) => return Some(answer),
+                Err(_) if self.is_dead.get() => return None,
+                Err(error) => assert!(is_not_declared(&error) && !was_declared, "{what} failed in life: {error}"),
+            }
+            tokio::time::sleep(NOT_YET).await;
+        }
+    }
+}
+
+fn is_not_declared(error: &Error) -> bool {
+    error.code() == ErrorCode::NotFound
+}
+
 impl Acknowledged {
-    /// Pushes, applies and materializes until `death` is over and nothing is answered any more.
+    /// Pushes, applies and materializes for a `lifetime`, until `death` and as long as anything is answered after it.
     pub(crate) async fn work_until(
         &mut self,
-        death: impl Future<Output = ()>,
+        lifetime: Duration,
+        death: impl FnOnce(),
         clients: &Clients,
         clock: &dyn Clock,
         life: u64,
     ) {
         let Self { pushes, revisions, runs, pushed } = self;
+        let so_far = SoFar { is_dead: Cell::new(false), is_declared: Cell::new(!revisions.is_empty()) };
         let pushing = async {
-            loop {
-                let push = Push::after(*pushed, clock);
+            let mut push = Push::after(*pushed, clock);
+            *pushed = Some(push);
+            while let Some(()) = so_far.answered("a push", || push.send(clients)).await {
+                pushes.push(push);
+                push = Push::after(*pushed, clock);
                 *pushed = Some(push);
-                match push.send(clients).await {
-                    Ok(()) => pushes.push(push),
-                    Err(_) => break,
-                }
             }
         };
         let applying = async {
             for change in 0.. {
                 let description = format!("life {life} change {change}");
                 let yaml = SHOP.replace("ttl: 7d", &format!("ttl: 7d\n    description: {description}"));
-                match clients.apply(&yaml).await {
-                    Ok(applied) => revisions.push((applied.revision, description)),
-                    Err(_) => break,
-                }
+                let Some(applied) = so_far.answered("an apply", || clients.apply(&yaml)).await else { break };
+                so_far.is_declared.set(true);
+                revisions.push((applied.revision, description));
             }
         };
         let materializing = async {
+            let (materializer, shop) = (clients.materializer(), shop());
             for _ in 0..MATERIALIZATIONS {
-                match clients.materializer().materialize(&shop(), &[], None, Revision(1)).await {
-                    Ok(created) => runs.extend(created.into_iter().map(|run| run.id)),
-                    Err(_) => break,
-                }
+                let materialize = || materializer.materialize(&shop, &[], None, Revision(1));
+                let Some(created) = so_far.answered("a materialization", materialize).await else { break };
+                runs.extend(created.into_iter().map(|run| run.id));
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        tokio::join!(pushing, applying, materializing, death);
+        let dying = async {
+            tokio::time::sleep(lifetime).await;
+            so_far.is_dead.set(true);
+            death();
+        };
+        tokio::join!(pushing, applying, materializing, dying);
     }
 
     /// Everything acknowledged is there. Of revisions and runs the last ones are asked for.

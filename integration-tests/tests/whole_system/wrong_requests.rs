@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use futures::{StreamExt, stream};
-use larder_client::{ChangeRequest, FeatureSelection, OnlineRequest, PushBatch, Target, TrainingSet};
+use larder_client::{Asked, ChangeRequest, OnlineRequest, PushBatch, Target, TrainingSet};
 use larder_definitions::{ChangeSet, ObjectId, ObjectKind, run::RunState};
 use larder_types::{Clock, Error, ErrorCode, Name, Result, Revision, SystemClock};
 
@@ -23,7 +23,7 @@ async fn wrong_requests_are_told_what_is_wrong() {
     let asked = request(&[1]);
     let cases: Vec<(OnlineRequest, ErrorCode, &str)> = vec![
         (
-            OnlineRequest { features: FeatureSelection::Service(Name::new("shop_servise").unwrap()), ..asked.clone() },
+            OnlineRequest { features: Asked::Service(Name::new("shop_servise").unwrap()), ..asked.clone() },
             ErrorCode::NotFound,
             "did you mean shop_service?",
         ),
@@ -102,7 +102,7 @@ async fn an_unknown_name_is_told_with_near_ones_by_every_service() {
     let of_project = materializer.materialize(&name("shp"), &[], None, Revision(0)).await;
     assert_told(of_project, unknown, &["shp", near, "shop"]);
     for (features, texts) in [
-        (FeatureSelection::Service(name("shop_servise")), ["shop_servise", near, "shop_service"]),
+        (Asked::Service(name("shop_servise")), ["shop_servise", near, "shop_service"]),
         (references(&["profil.score"]), ["profil", near, "profile"]),
         (references(&["profile.scor"]), ["scor", near, "score"]),
     ] {

@@ -47,8 +47,8 @@ macro_rules! client {
             /// Over `transport`, with the default deadline.
             pub fn new(transport: $crate::Transport) -> Self {
                 let client = <$generated>::new(transport)
-                    .max_decoding_message_size($crate::MESSAGE_LIMIT)
-                    .max_encoding_message_size($crate::MESSAGE_LIMIT);
+                    .max_decoding_message_size(larder_contracts::TRANSPORT_MESSAGE_LIMIT)
+                    .max_encoding_message_size(larder_contracts::TRANSPORT_MESSAGE_LIMIT);
                 Self { client, deadline: $crate::DEFAULT_DEADLINE }
             }
 

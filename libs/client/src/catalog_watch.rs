@@ -11,6 +11,7 @@ mod tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use larder_contracts::catalog::HEARTBEAT;
 use larder_definitions::Catalog;
 use larder_types::{Error, Name, Result, Revision};
 use tokio::{sync::watch, time::Instant};
@@ -29,9 +30,9 @@ pub struct CatalogWatchOptions {
 }
 
 impl Default for CatalogWatchOptions {
-    /// A heartbeat every two seconds, and nothing kept.
+    /// The heartbeat of the contract, and nothing kept.
     fn default() -> Self {
-        Self { heartbeat: Duration::from_secs(2), state_folder: None }
+        Self { heartbeat: HEARTBEAT, state_folder: None }
     }
 }
 
@@ -48,7 +49,6 @@ pub struct CatalogWatch {
     project: Name,
     catalog: watch::Receiver<Option<Arc<Catalog>>>,
     contact: watch::Receiver<Contact>,
-    silence: Duration,
 }
 
 /// What is known of the way to the registry.
@@ -63,9 +63,8 @@ impl CatalogWatch {
     ///
     /// Where a state folder is given and has a catalog of the project, the watch starts with it.
     pub fn new(transport: Transport, project: Name, options: CatalogWatchOptions) -> (Self, CatalogFollower) {
-        let silence = options.silence();
         let (follower, catalog, contact) = CatalogFollower::new(transport, project.clone(), options);
-        (Self { project, catalog, contact, silence }, follower)
+        (Self { project, catalog, contact }, follower)
     }
 
     /// The newest catalog that is here; none until the first one came.
@@ -81,11 +80,6 @@ impl CatalogWatch {
     /// How long ago the registry was heard of last; none: never.
     pub fn age(&self) -> Option<Duration> {
         self.contact.borrow().heard_at.map(|at| at.elapsed())
-    }
-
-    /// Whether there is a catalog and the registry was heard of within three heartbeats: the catalog is the newest one.
-    pub fn is_current(&self) -> bool {
-        self.catalog.borrow().is_some() && self.age().is_some_and(|age| age <= self.silence)
     }
 
     /// A catalog of at least `min_revision`, at once or as soon as it comes within `patience`.

@@ -21,6 +21,7 @@ pub use larder_contracts::{
     explore::{Lineage, LineageNode, SearchHit},
     revisions::{ChangeRequest, RevisionInfo},
 };
+pub use larder_definitions::Asked;
 pub use materializer::{MaterializerClient, TrainingSet, TrainingSetEvent, TrainingSetStream};
 pub use projects::{Projects, Spawn};
 pub use push::{
@@ -28,5 +29,5 @@ pub use push::{
 };
 pub use registry::{Applied, Declared, ObjectPage, Project, RegistryClient, RevisionPage, Rollback, RolledBack};
 pub use runs::{LeaseGrant, Renewal, RunFilter, RunPage, RunStream, RunsClient};
-pub use serving::{FeatureSelection, FeatureValues, OnlineAnswer, OnlineRequest, Replay, ServingClient, ViewReplay};
-pub use transport::{MESSAGE_LIMIT, Transport};
+pub use serving::{FeatureValues, OnlineAnswer, OnlineRequest, Replay, ServingClient, ViewReplay};
+pub use transport::Transport;

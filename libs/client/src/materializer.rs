@@ -11,11 +11,14 @@ use larder_contracts::{
     runs::range_to_wire,
     status::from_status,
 };
-use larder_definitions::run::{Progress, Run};
+use larder_definitions::{
+    Asked,
+    run::{Progress, Run},
+};
 use larder_types::{Error, Name, Result, Revision, Timestamp};
 
 use crate::{
-    FeatureSelection, RunFilter, RunPage, RunStream, Transport,
+    RunFilter, RunPage, RunStream, Transport,
     call::{client, streaming, unary},
     runs::{read_page, read_run},
 };
@@ -31,7 +34,7 @@ pub struct TrainingSet {
     /// The project.
     pub project: Name,
     /// A feature service, or references.
-    pub features: FeatureSelection,
+    pub features: Asked,
     /// A Parquet or CSV file, folder or glob under a configured root; none: the spine is streamed in.
     pub spine_path: Option<String>,
     /// The spine's column with the time.
@@ -119,8 +122,8 @@ impl MaterializerClient {
     pub async fn list_runs(&self, project: &Name, filter: &RunFilter) -> Result<RunPage> {
         let message = api::ListRunsRequest {
             project: project.to_string(),
-            view: filter.view.as_ref().map(ToString::to_string).unwrap_or_default(),
-            states: filter.states.iter().map(|state| state.to_wire()).collect(),
+            view: filter.view_to_wire(),
+            states: filter.states_to_wire(),
             page_size: filter.page_size,
             page_token: filter.page_token.clone(),
         };
@@ -187,8 +190,8 @@ fn message(part: api::get_historical_features_request::Part) -> api::GetHistoric
 fn specification_to_wire(set: &TrainingSet) -> api::TrainingSetSpecification {
     let TrainingSet { project, features, spine_path, event_time, output_path, full_names, min_revision } = set.clone();
     let features = match features {
-        FeatureSelection::Service(name) => api::training_set_specification::Features::FeatureService(name.to_string()),
-        FeatureSelection::References(references) => {
+        Asked::Service(name) => api::training_set_specification::Features::FeatureService(name.to_string()),
+        Asked::References(references) => {
             let references = references.iter().map(ToString::to_string).collect();
             api::training_set_specification::Features::References(api::FeatureReferences { references })
         }

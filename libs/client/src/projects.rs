@@ -24,6 +24,12 @@ type Made<T> = Option<(Revision, Arc<T>)>;
 /// How long the registry is asked whether a project is there.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long the registry may take to answer one who asks after its health.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(3);
+
+/// How long the registry may be silent about a project that is followed.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// Every project somebody asked about. Cheap to clone.
 pub struct Projects<T>(Arc<Shared<T>>);
 
@@ -89,14 +95,13 @@ impl<T: Send + Sync + 'static> Projects<T> {
         followed.wait_for(min_revision, patience).await
     }
 
-    /// The projects that are followed, and whether each is at the newest revision there is.
-    pub fn followed(&self) -> Vec<(Name, bool)> {
-        let followed = self.0.followed.read();
-        followed.iter().map(|(name, followed)| (name.clone(), followed.watch.is_current())).collect()
+    /// The projects that are followed.
+    pub fn followed(&self) -> Vec<Name> {
+        self.0.followed.read().keys().cloned().collect()
     }
 
     /// The projects with a catalog, of which the registry was not heard for longer than `limit`: their catalogs may be old.
-    pub fn silent_for(&self, limit: Duration) -> Vec<Name> {
+    fn silent_for(&self, limit: Duration) -> Vec<Name> {
         let is_silent = |followed: &Followed<T>| {
             let age = followed.watch.age().unwrap_or_else(|| followed.since.elapsed());
             age > limit && followed.watch.latest().is_some()
@@ -108,24 +113,24 @@ impl<T: Send + Sync + 'static> Projects<T> {
         names
     }
 
-    /// UNAVAILABLE while the registry does not answer within `patience`, and while it was not heard of for longer than
-    /// `silence` by what follows a project's catalog; for a condition of readiness.
-    pub async fn check_health(&self, patience: Duration, silence: Duration) -> Result<()> {
-        let asked = RegistryClient::new(self.0.registry.clone()).within(patience).projects().await;
+    /// UNAVAILABLE while the registry does not answer, and while it was not heard of for long by what follows a project's
+    /// catalog; for a condition of readiness.
+    pub async fn check_health(&self) -> Result<()> {
+        let asked = RegistryClient::new(self.0.registry.clone()).within(HEALTHY_WITHIN).projects().await;
         // A registry with too much to do is there.
         if let Err(error) = asked
             && error.code() != ErrorCode::ResourceExhausted
         {
             return Err(Error::unavailable(format!("the registry does not answer: {error}")).with_source(error));
         }
-        match self.silent_for(silence).as_slice() {
+        match self.silent_for(SILENCE).as_slice() {
             [] => Ok(()),
             names => {
                 let names: Vec<_> = names.iter().map(Name::as_str).collect();
                 Err(Error::unavailable(format!(
                     "the catalogs of {} may be old: nothing was heard of them for {} s",
                     names.join(", "),
-                    silence.as_secs()
+                    SILENCE.as_secs()
                 )))
             }
         }

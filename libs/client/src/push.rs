@@ -1,6 +1,6 @@
 //! Events in.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use futures::{Stream, StreamExt as _, stream::BoxStream};
@@ -184,11 +184,6 @@ impl PushClient {
     /// A new id for a batch; ids made later sort after it.
     pub fn batch_id() -> String {
         Uuid::now_v7().to_string()
-    }
-
-    /// How long a call may take.
-    pub fn deadline(&self) -> Duration {
-        self.deadline
     }
 }
 

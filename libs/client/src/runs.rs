@@ -57,6 +57,21 @@ pub struct RunFilter {
     pub page_token: String,
 }
 
+impl RunFilter {
+    /// Those that have not ended.
+    pub fn open() -> Self {
+        Self { states: vec![RunState::Pending, RunState::Running], ..Self::default() }
+    }
+
+    pub(crate) fn view_to_wire(&self) -> String {
+        self.view.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+
+    pub(crate) fn states_to_wire(&self) -> Vec<i32> {
+        self.states.iter().map(|state| state.to_wire()).collect()
+    }
+}
+
 /// Some runs, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunPage {
@@ -181,8 +196,8 @@ impl RunsClient {
     pub async fn list(&self, project: &Name, filter: &RunFilter) -> Result<RunPage> {
         let message = api::ListRunsRequest {
             project: project.to_string(),
-            view: filter.view.as_ref().map(ToString::to_string).unwrap_or_default(),
-            states: filter.states.iter().map(|state| state.to_wire()).collect(),
+            view: filter.view_to_wire(),
+            states: filter.states_to_wire(),
             page_size: filter.page_size,
             page_token: filter.page_token.clone(),
         };
@@ -190,6 +205,19 @@ impl RunsClient {
         let answer = unary(self.deadline, message, |request| async move { client.list_runs(request).await }).await?;
         let api::ListRunsResponse { runs, next_page_token } = answer;
         read_page(runs, next_page_token)
+    }
+
+    /// All runs that the filter lets through, newest first, however many pages they take.
+    pub async fn list_all(&self, project: &Name, mut filter: RunFilter) -> Result<Vec<Run>> {
+        let mut runs = Vec::new();
+        loop {
+            let page = self.list(project, &filter).await?;
+            runs.extend(page.runs);
+            match page.next_page_token {
+                Some(token) => filter.page_token = token,
+                None => return Ok(runs),
+            }
+        }
     }
 
     /// The run now and at each change, until it has ended.

@@ -11,7 +11,7 @@ use larder_contracts::{
     status::from_status,
     types::v1::{Column, NamedColumn},
 };
-pub use larder_definitions::Asked as FeatureSelection;
+use larder_definitions::Asked;
 use larder_types::{ErrorCode, Name, Result, Revision, RowSetNumber, RowVersion, Status, Timestamp};
 
 use crate::{
@@ -30,7 +30,7 @@ pub struct OnlineRequest {
     /// The project.
     pub project: Name,
     /// A feature service, or references.
-    pub features: FeatureSelection,
+    pub features: Asked,
     /// Join keys by name, a row an entity.
     pub entities: Vec<(String, ArrayRef)>,
     /// Request data of on-demand features by name: a row an entity, or a single row for all.
@@ -144,8 +144,8 @@ fn request_to_wire(request: &OnlineRequest) -> Result<api::GetOnlineFeaturesRequ
     let OnlineRequest { project, features, entities, request_data, full_names, include_replay, min_revision, rows } =
         request;
     let features = match features {
-        FeatureSelection::Service(name) => api::get_online_features_request::Features::FeatureService(name.to_string()),
-        FeatureSelection::References(references) => {
+        Asked::Service(name) => api::get_online_features_request::Features::FeatureService(name.to_string()),
+        Asked::References(references) => {
             let references = references.iter().map(ToString::to_string).collect();
             api::get_online_features_request::Features::References(api::FeatureReferences { references })
         }

@@ -14,9 +14,6 @@ use tower::{BoxError, Service, ServiceExt as _, util::BoxCloneSyncService};
 
 use crate::trace::Propagated;
 
-/// The greatest message a client takes, in bytes: above what any service sends, so that limits are told by services.
-pub const MESSAGE_LIMIT: usize = 64 << 20;
-
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use larder_definitions::{
     Catalog, Entity, FeatureService, Object, ObjectId, ObjectKind, OnDemandFeatureView, ResolvedSource, ResolvedView,
@@ -24,6 +24,9 @@ use crate::{
     registry::v1::{CatalogEntry, CatalogPiece},
     wire::Wire,
 };
+
+/// How often a registry says that it is there to who follows a catalog.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// A piece is at most this long, but for one with a single object that is longer itself.
 pub const PIECE_BYTES: usize = 1_000_000;

@@ -113,6 +113,11 @@ impl<'a> Resource<'a> {
         Self { kind: ResourceKind::Project, project: name, name }
     }
 
+    /// A run of a project.
+    pub fn run(project: &'a str, id: &'a str) -> Self {
+        Self::new(ResourceKind::Run, project, id)
+    }
+
     /// A thing in a project.
     pub fn new(kind: ResourceKind, project: &'a str, name: &'a str) -> Self {
         Self { kind, project, name }

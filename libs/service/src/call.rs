@@ -2,13 +2,24 @@
 
 use std::{fmt, future::Future, net::SocketAddr, time::Duration};
 
+use larder_contracts::status::to_status;
 use larder_types::{Error, Result};
 use tokio::time::Instant;
+use tonic::{Request, Response, Status};
 
 use crate::config::Span;
 
 /// How long a call without a deadline waits for something.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Takes a request apart, and makes a response or a status of what comes of `work`.
+pub async fn answer<M, R>(
+    request: Request<M>,
+    work: impl AsyncFnOnce(CallContext, M) -> Result<R>,
+) -> Result<Response<R>, Status> {
+    let call = CallContext::of(&request);
+    work(call, request.into_inner()).await.map(Response::new).map_err(|error| to_status(&error))
+}
 
 /// Who calls and how long they wait. The server puts it into the extensions of every request.
 #[derive(Debug, Clone)]
@@ -21,7 +32,7 @@ pub struct CallContext {
 
 impl CallContext {
     /// The context of `request`. A request that came past our server has an anonymous caller and no deadline.
-    pub fn of<T>(request: &tonic::Request<T>) -> Self {
+    pub fn of<T>(request: &Request<T>) -> Self {
         request.extensions().get().cloned().unwrap_or_else(Self::unbounded)
     }
 

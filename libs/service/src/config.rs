@@ -16,7 +16,7 @@ mod yaml;
 pub use layers::{Layers, Loaded};
 pub use problems::{Problem, Problems};
 pub use sections::{LogFormat, ServerConfig, TelemetryConfig};
-pub use units::{ByteSize, Secret, Span};
+pub use units::{ByteSize, Span};
 
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -7,9 +7,9 @@
 
 pub mod admin;
 pub mod authorize;
+pub mod blocking;
 pub mod call;
 pub mod config;
-pub mod heavy;
 pub mod host;
 pub mod listener;
 pub mod metrics;

@@ -23,10 +23,9 @@ use tonic::{
 
 use crate::{config::ServerConfig, metrics::Metrics, readiness::Readiness, shutdown::Shutdown};
 
-/// How great a message the transport takes, in bytes. Our own limit (`server.max_request_bytes`) lies below it and
-/// answers with a reason, so every generated server is made with `.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT)`,
-/// and so is every client for its answers.
-pub const TRANSPORT_MESSAGE_LIMIT: usize = 256 << 20;
+/// Our own limit (`server.max_request_bytes`) lies below the transport's and answers with a reason, so every generated server
+/// is made with `.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT)`, and every client takes as much for an answer.
+pub use larder_contracts::TRANSPORT_MESSAGE_LIMIT;
 
 /// What a server needs from the process it lives in.
 #[derive(Debug, Clone)]

@@ -1,4 +1,5 @@
-//! Background tasks: each has a name and a declared answer to its failure. Nothing else is spawned.
+//! What a process does beside its calls: background tasks, and work that outlives the call it was begun for. Each has a
+//! name and a declared answer to its failure, and a process that stops waits for it. A service spawns nothing else.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +13,7 @@ use futures::FutureExt;
 use larder_types::{Error, Result};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::Instrument;
+use tracing::{Instrument, instrument::WithSubscriber};
 
 use crate::shutdown::Shutdown;
 
@@ -92,6 +93,30 @@ impl Tasks {
         self.tracker.spawn(supervised.instrument(span));
     }
 
+    /// Does work that is brought to its end even if its caller, who waits for the result, goes before. It is in the caller's
+    /// span, nobody tells it to end, and a stop waits for it. An error means that there is no result: it panicked, or the
+    /// stop waited for it in vain. What was begun once cannot be started anew, so to `Restart` is to log here.
+    pub async fn see_through<T: Send + 'static>(
+        &self,
+        kind: TaskKind,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T> {
+        let (tasks, entry) = (self.clone(), Entry::new(kind.name, &self.running));
+        let seen_through = async move {
+            let _entry = entry;
+            tokio::select! {
+                biased;
+                done = unless_it_panics(work) => done.inspect_err(|error| tasks.failed_for_good(kind, error)),
+                () = tasks.abort.cancelled() => {
+                    tracing::warn!(task = kind.name, "aborted");
+                    Err(Error::unavailable(format!("{} was aborted: the process stops", kind.name)))
+                }
+            }
+        };
+        let done = self.tracker.spawn(seen_through.with_current_subscriber().in_current_span()).await;
+        done.unwrap_or_else(|error| Err(Error::internal(format!("{} was cut off", kind.name)).with_source(error)))
+    }
+
     /// The names of what is running, with their number.
     pub fn running(&self) -> Vec<(&'static str, usize)> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,6 +136,20 @@ impl Tasks {
         Err(Error::deadline_exceeded(format!("background tasks did not end in time: {}", left.join(", "))))
     }
 
+    /// Does what `kind` says where nothing is started anew.
+    fn failed_for_good(&self, kind: TaskKind, error: &Error) {
+        match kind.on_failure {
+            OnFailure::Log | OnFailure::Restart => {
+                tracing::error!(task = kind.name, %error, "a background task failed");
+            }
+            OnFailure::Stop => {
+                tracing::error!(task = kind.name, %error, "a task failed that the process cannot do without");
+                let failure = Error::new(error.code(), error.message());
+                self.shutdown.fail(failure.context(format_args!("background task `{}`", kind.name)));
+            }
+        }
+    }
+
     async fn supervise<F>(&self, kind: TaskKind, start: &mut impl FnMut(CancellationToken) -> F)
     where
         F: Future<Output = Result<()>>,
@@ -118,17 +157,9 @@ impl Tasks {
         let mut pause = PAUSES.0;
         loop {
             let started = Instant::now();
-            let Err(error) = run_once(start(self.stop.clone())).await else { return };
+            let Err(error) = unless_it_panics(start(self.stop.clone())).await.flatten() else { return };
             match kind.on_failure {
-                OnFailure::Log => {
-                    tracing::error!(task = kind.name, %error, "a background task failed");
-                    return;
-                }
-                OnFailure::Stop => {
-                    tracing::error!(task = kind.name, %error, "a task failed that the process cannot do without");
-                    self.shutdown.fail(error.context(format_args!("background task `{}`", kind.name)));
-                    return;
-                }
+                OnFailure::Log | OnFailure::Stop => return self.failed_for_good(kind, &error),
                 OnFailure::Restart if self.stop.is_cancelled() => return,
                 OnFailure::Restart => {
                     pause = if started.elapsed() >= HEALTHY { PAUSES.0 } else { pause };
@@ -143,10 +174,10 @@ impl Tasks {
     }
 }
 
-/// Runs a task to its end; a panic is a failure like any other.
-async fn run_once(task: impl Future<Output = Result<()>>) -> Result<()> {
-    let outcome = AssertUnwindSafe(task).catch_unwind().await;
-    outcome.unwrap_or_else(|panic| Err(Error::internal(format!("panicked: {}", panic_message(&*panic)))))
+/// What comes of `work`; a panic is a failure like any other.
+async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Result<T> {
+    let outcome = AssertUnwindSafe(work).catch_unwind().await;
+    outcome.map_err(|panic| Error::internal(format!("panicked: {}", panic_message(&*panic))))
 }
 
 /// What a panic said.

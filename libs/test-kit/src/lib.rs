@@ -1,5 +1,5 @@
-//! What tests share: free ports, temporary folders, a clock that stands still, and child processes that are waited for
-//! and killed. A dev-dependency only.
+//! What tests share: free ports, temporary folders, a clock that stands still, spans kept in memory, and child processes
+//! that are waited for and killed. A dev-dependency only.
 //!
 //! What fails in here fails the test, with a message that says what was being waited for.
 
@@ -7,10 +7,12 @@
 
 mod binary;
 mod child;
+mod spans;
 mod wait;
 
 pub use binary::larder_binary;
 pub use child::{Child, Exit};
+pub use spans::Spans;
 pub use wait::{eventually, get, wait_for_http};
 
 use larder_types::{ManualClock, Timestamp};

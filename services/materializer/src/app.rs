@@ -11,7 +11,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use larder_client::{Projects, RunFilter, RunsClient};
 use larder_definitions::{
     Catalog, ResolvedSource, ResolvedView,
-    run::{MaterializeRequest, Run, RunRequest, RunState, Scope},
+    run::{MaterializeRequest, Run, RunRequest, Scope},
     schedule::scheduled_run_id,
 };
 use larder_push_log::Compactor;
@@ -23,14 +23,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     schedule::{Due, due},
     training::Training,
-    worker::Worker,
+    worker::{RUNS_PAGE, Worker},
 };
 
 /// How often is looked for runs that nobody works on, and for ticks of schedules.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// How many of a view's runs are looked at for what its schedule asks.
-const RUNS_PAGE: u32 = 20;
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often the push log is rewritten.
 const COMPACT_EVERY: Duration = Duration::from_secs(60);
@@ -127,7 +124,7 @@ impl Materializer {
         match self.worker.work(&view.0, &run_id, stop).await {
             Ok(true) => return view,
             Ok(false) => {}
-            Err(error) => told(Err(error), run_id, &view.0),
+            Err(error) => log_failure(Err(error), run_id, &view.0),
         }
         // Somebody else has it, or the registry is away.
         tokio::select! {
@@ -142,10 +139,9 @@ impl Materializer {
     async fn open_runs(&self) -> Result<Vec<(Name, Run)>> {
         let mut open = Vec::new();
         for project in self.projects.follow_all().await? {
-            let states = vec![RunState::Pending, RunState::Running];
-            match self.runs.list(&project, &RunFilter { states, ..RunFilter::default() }).await {
-                Ok(page) => open.extend(page.runs.into_iter().map(|run| (project.clone(), run))),
-                Err(error) => told(Err(error), "the list of runs", &project),
+            match self.runs.list_all(&project, RunFilter::open()).await {
+                Ok(runs) => open.extend(runs.into_iter().map(|run| (project.clone(), run))),
+                Err(error) => log_failure(Err(error), "the list of runs", &project),
             }
         }
         open.retain(|(_, run)| matches!(run.request, RunRequest::Materialize(_)));
@@ -158,7 +154,7 @@ impl Materializer {
         let mut skipped = HashMap::new();
         while !stop.is_cancelled() {
             for project in self.projects.follow_all().await? {
-                told(self.tick(&project, &mut skipped).await, "schedules", &project);
+                log_failure(self.tick(&project, &mut skipped).await, "schedules", &project);
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -212,11 +208,11 @@ impl Materializer {
                 () = tokio::time::sleep(COMPACT_EVERY) => {}
                 () = stop.cancelled() => return Ok(()),
             }
-            for (project, _) in self.projects.followed() {
+            for project in self.projects.followed() {
                 let catalog = self.projects.get(project.as_str(), Revision(0), LOOK_EVERY).await;
                 let Ok(catalog) = catalog else { continue };
                 for source in catalog.sources.values() {
-                    told(self.compact_source(&project, source).await, &source.definition.name, &project);
+                    log_failure(self.compact_source(&project, source).await, &source.definition.name, &project);
                 }
             }
         }
@@ -233,7 +229,7 @@ impl Materializer {
 }
 
 /// What goes wrong with one project, run or source does not keep the others from their turn; it has its own at the next.
-fn told(done: Result<()>, what: impl Display, project: &Name) {
+fn log_failure(done: Result<()>, what: impl Display, project: &Name) {
     if let Err(error) = done {
         tracing::error!(%project, %what, %error, "not done, and tried again later");
     }

@@ -23,7 +23,8 @@ pub struct Config {
     pub batch_size: ByteSize,
     /// How many bytes the joins of a training set hold in memory; the rest goes to disk.
     pub training_memory: ByteSize,
-    /// Where what does not fit in memory goes; none: the system's folder for temporary files.
+    /// Where what does not fit in memory goes; none: `spill` in the data folder where there is one (`larder up`), else the
+    /// system's folder for temporary files.
     pub spill_folder: Option<PathBuf>,
     /// How long a row that has grown too old stays in the online store.
     pub expiry_grace: Span,

@@ -24,8 +24,8 @@ use larder_definitions::{
 };
 use larder_offline_store::training::Spine;
 use larder_service::{
-    authorize::{Action, Resource, ResourceKind, authorize},
-    call::CallContext,
+    authorize::{Action, Resource, authorize},
+    call::{CallContext, answer},
 };
 use larder_types::{Error, FeatureReference, Result, Revision, Timestamp};
 use tonic::{Request, Response, Status, Streaming};
@@ -78,7 +78,7 @@ impl MaterializerService for MaterializerGrpc {
     async fn get_run(&self, request: Request<api::GetRunRequest>) -> Result<Response<api::GetRunResponse>, Status> {
         answer(request, async |call, api::GetRunRequest { project, run_id }| {
             let name = Path::ROOT.name("project", &project)?;
-            allow_run(&call, Action::ReadRuns, &project, &run_id)?;
+            authorize(&call.caller, Action::ReadRuns, &[Resource::run(&project, &run_id)])?;
             let run = self.0.runs.get(&name, &run_id).await?;
             Ok(api::GetRunResponse { run: Some(run.to_wire()) })
         })
@@ -112,7 +112,7 @@ impl MaterializerService for MaterializerGrpc {
     ) -> Result<Response<Self::WatchRunStream>, Status> {
         answer(request, async |call, api::WatchRunRequest { project, run_id }| {
             let name = Path::ROOT.name("project", &project)?;
-            allow_run(&call, Action::ReadRuns, &project, &run_id)?;
+            authorize(&call.caller, Action::ReadRuns, &[Resource::run(&project, &run_id)])?;
             let runs = self.0.runs.watch(&name, &run_id).await?;
             let answers = runs
                 .map_ok(|run| api::WatchRunResponse { run: Some(run.to_wire()) })
@@ -128,7 +128,7 @@ impl MaterializerService for MaterializerGrpc {
     ) -> Result<Response<api::CancelRunResponse>, Status> {
         answer(request, async |call, api::CancelRunRequest { project, run_id }| {
             let name = Path::ROOT.name("project", &project)?;
-            allow_run(&call, Action::CancelRun, &project, &run_id)?;
+            authorize(&call.caller, Action::CancelRun, &[Resource::run(&project, &run_id)])?;
             let run = self.0.runs.cancel(&name, &run_id).await?;
             Ok(api::CancelRunResponse { run: Some(run.to_wire()) })
         })
@@ -164,18 +164,6 @@ impl MaterializerGrpc {
         let spine = if admitted.wants_spine() { Some(streamed_spine(messages).await?) } else { None };
         training.build(admitted, spine).await
     }
-}
-
-async fn answer<M, R>(
-    request: Request<M>,
-    work: impl AsyncFnOnce(CallContext, M) -> Result<R>,
-) -> Result<Response<R>, Status> {
-    let call = CallContext::of(&request);
-    work(call, request.into_inner()).await.map(Response::new).map_err(|error| to_status(&error))
-}
-
-fn allow_run(call: &CallContext, action: Action, project: &str, run: &str) -> Result<()> {
-    authorize(&call.caller, action, &[Resource::new(ResourceKind::Run, project, run)])
 }
 
 async fn read_specification(messages: &mut Streaming<api::GetHistoricalFeaturesRequest>) -> Result<training::Request> {

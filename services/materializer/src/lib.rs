@@ -8,13 +8,14 @@ pub mod app;
 pub mod config;
 pub mod grpc;
 pub mod latest;
+mod lease;
 pub mod load;
 pub mod plan;
 pub mod schedule;
 pub mod training;
 pub mod worker;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use larder_client::{CatalogWatchOptions, Projects, RegistryClient, RunsClient, Spawn, Transport};
 use larder_contracts::materializer::v1::materializer_service_server::MaterializerServiceServer;
@@ -63,9 +64,6 @@ pub struct Deps {
     pub surroundings: Surroundings,
 }
 
-/// How often the registry says that it is there.
-const HEARTBEAT: Duration = Duration::from_secs(2);
-
 /// What runs in the background, and what happens when it fails.
 const WORK: TaskKind = TaskKind::new("materializations", OnFailure::Restart);
 const SCHEDULES: TaskKind = TaskKind::new("schedules", OnFailure::Restart);
@@ -75,7 +73,7 @@ const LEFT_BEHIND: TaskKind = TaskKind::new("training sets left behind", OnFailu
 
 /// Works on runs, and answers calls.
 pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
-    let options = CatalogWatchOptions { heartbeat: HEARTBEAT, state_folder: None };
+    let options = CatalogWatchOptions::default();
     let projects =
         Projects::new(deps.registry.clone(), options, deps.spawn, |catalog, _: Option<&Arc<Catalog>>| catalog);
     let runs = RunsClient::new(deps.registry.clone());

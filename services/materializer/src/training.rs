@@ -1,10 +1,9 @@
 //! Training sets: each is a run, whether its result is written or streamed.
 //!
-//! [`Training::admit`] resolves names and asks whether the caller may have what they name, and may
-//! write where they say; [`Training::build`] makes the
-//! run. From then on a task of its own leads it ([`lead`]) and computes it on threads of their own ([`Threads`]), so a run
-//! ends however its caller goes, and neither other calls nor leases wait for a join. Runs whose process died are ended by
-//! whichever materializer is there ([`left_behind`]).
+//! [`Training::admit`] resolves names and asks whether the caller may have what they name, and may write where they say;
+//! [`Training::build`] makes the run. From then on a task of its own leads it ([`lead`]) and computes it on threads of their
+//! own ([`Threads`]), so a run ends however its caller goes, and neither other calls nor leases wait for a join. Runs whose
+//! process died are ended by whichever materializer is there ([`left_behind`]).
 
 mod lead;
 mod left_behind;
@@ -35,9 +34,7 @@ use tokio::sync::mpsc;
 
 use self::lead::{Job, Lead};
 pub use self::threads::{THREAD_NAME, Threads};
-
-/// How long the registry may take for one answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+use crate::lease::{ANSWER_WITHIN, Lease};
 
 /// Where a spine or a result is that has no path.
 const STREAMED: &str = "streamed";
@@ -128,7 +125,7 @@ impl Training {
     /// A file to write that is no part of the spine, nor of any project's history.
     async fn output(&self, location: &str, request: &Request, catalog: &Arc<Catalog>) -> Result<Output> {
         let mut catalogs = vec![Arc::clone(catalog)];
-        for (project, _) in self.projects.followed() {
+        for project in self.projects.followed() {
             if project != catalog.project
                 && let Ok(known) = self.projects.get(project.as_str(), Revision(0), Duration::ZERO).await
             {
@@ -178,7 +175,8 @@ impl Training {
         let (runs, project) = (self.runs.within(ANSWER_WITHIN), catalog.project.clone());
         let (run, _) = runs.create(&project, "", &RunRequest::TrainingSet(kept)).await?;
         let grant = runs.acquire_lease(&project, &run.id, &self.holder).await?;
-        Ok(Lead::new(runs, project, grant, Arc::clone(&self.threads), self.shutdown.clone()))
+        let (lease, run) = Lease::of(&runs, &project, grant);
+        Ok(Lead::new(lease, run, Arc::clone(&self.threads), self.shutdown.clone()))
     }
 }
 

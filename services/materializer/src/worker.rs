@@ -5,32 +5,29 @@
 
 use std::{sync::Arc, time::Duration};
 
-use larder_client::{LeaseGrant, Projects, RegistryClient, RunFilter, RunsClient};
+use larder_client::{Projects, RegistryClient, RunFilter, RunsClient};
 use larder_definitions::{
     Catalog, ResolvedView,
     run::{MaterializeRequest, Outcome, Part, Progress, Run, RunPlan, RunRequest, RunState, Scope},
     view_rows::ViewRows,
 };
 use larder_offline_store::history::TimeRange;
-use larder_service::trace;
-use larder_types::{Clock, Error, ErrorCode, LeaseNumber, Name, Result, Retry, Revision};
+use larder_types::{Clock, Error, LeaseNumber, Name, Result, Retry, Revision};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use crate::{
+    lease::{self, ANSWER_WITHIN, Lease, Lost, run_span},
     load::{Load, Loader},
     plan::{batches, read_before, run_plan},
 };
 
-/// How long the registry may take for one answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-
 /// How many workers may leave a run to the next because of what may go well later. It takes as many lease terms.
 const LEASES: u64 = 20;
 
-/// How many runs are asked for at once.
-const RUNS_PAGE: u32 = 20;
+/// How many of a view's runs are asked for at once.
+pub(crate) const RUNS_PAGE: u32 = 20;
 
 /// How long a catalog is waited for.
 const CATALOG_WITHIN: Duration = Duration::from_secs(30);
@@ -67,98 +64,65 @@ enum Stopped {
     Abandoned(Error),
 }
 
+/// Nothing is wrong with a run whose lease cannot be kept.
+impl From<Lost> for Stopped {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Cancelled => Self::Cancelled,
+            Lost::Failed(error) => Self::Abandoned(error),
+        }
+    }
+}
+
 impl Worker {
     /// Works on a materialization until it has ended or is left to be resumed; false: somebody else has it. `stop`: the
     /// process stops.
     pub async fn work(&self, project: &Name, run_id: &str, stop: &CancellationToken) -> Result<bool> {
-        let grant = match self.runs.within(ANSWER_WITHIN).acquire_lease(project, run_id, &self.holder).await {
-            Ok(grant) => grant,
-            Err(error) if matches!(error.code(), ErrorCode::Conflict | ErrorCode::FailedPrecondition) => {
-                return Ok(false);
-            }
-            Err(error) => return Err(error),
+        let Some((lease, run)) = lease::take(&self.runs, project, run_id, &self.holder).await? else {
+            return Ok(false);
         };
-        let span = run_span(project, &grant.run);
-        self.lead(project, grant, stop).instrument(span).await?;
+        let span = run_span(project, &run);
+        self.lead(&lease, run, stop).instrument(span).await?;
         Ok(true)
     }
 
     /// Works on a run that is ours, to its end.
-    async fn lead(&self, project: &Name, grant: LeaseGrant, stop: &CancellationToken) -> Result<()> {
-        let (lease, run_id) = (grant.lease, grant.run.id.clone());
-        let outcome = match self.under_lease(project, grant, stop).await {
+    async fn lead(&self, lease: &Lease, run: Run, stop: &CancellationToken) -> Result<()> {
+        let (project, id) = (lease.project(), lease.run_id());
+        let outcome = match self.under_lease(lease, run, stop).await {
             Ok(progress) => Outcome::Succeeded { progress, result: None },
             Err(Stopped::Cancelled) => Outcome::Cancelled,
             Err(Stopped::Failed(error)) => {
-                tracing::error!(%project, run = run_id, %error, "a materialization failed");
+                tracing::error!(%project, run = id, %error, "a materialization failed");
                 Outcome::Failed { error: error.to_string() }
             }
             Err(Stopped::Abandoned(error)) => {
-                tracing::warn!(%project, run = run_id, %error, "a materialization is left to be resumed");
+                tracing::warn!(%project, run = id, %error, "a materialization is left to be resumed");
                 return Ok(());
             }
         };
-        self.runs.within(ANSWER_WITHIN).finish(project, &run_id, lease, &outcome).await?;
-        tracing::info!(%project, run = run_id, ?outcome, "a materialization ended");
+        lease.finish(&outcome).await?;
+        tracing::info!(%project, run = id, ?outcome, "a materialization ended");
         Ok(())
     }
 
     /// Does the work while the lease is renewed beside it.
-    async fn under_lease(
-        &self,
-        project: &Name,
-        grant: LeaseGrant,
-        stop: &CancellationToken,
-    ) -> Result<Progress, Stopped> {
-        let LeaseGrant { lease, term, run } = grant;
+    async fn under_lease(&self, lease: &Lease, run: Run, stop: &CancellationToken) -> Result<Progress, Stopped> {
         let counts = Mutex::new(run.progress);
-        let renewing = self.keep_lease(project, &run.id, lease, term, &counts);
+        let renewing = lease.keep(|| *counts.lock());
         tokio::select! {
-            done = self.materialize(project, run.clone(), lease, &counts) => done.map_err(|error| stopped_by(error, lease)),
-            stopped = renewing => Err(stopped),
+            done = self.materialize(lease, run, &counts) => done.map_err(|error| stopped_by(error, lease.number())),
+            lost = renewing => Err(lost.into()),
             () = stop.cancelled() => Err(Stopped::Abandoned(Error::cancelled("the materializer is stopping"))),
         }
     }
 
-    /// Renews the lease and reports the counts until the lease is lost or somebody wants the run stopped.
-    async fn keep_lease(
-        &self,
-        project: &Name,
-        run_id: &str,
-        lease: LeaseNumber,
-        term: Duration,
-        counts: &Mutex<Progress>,
-    ) -> Stopped {
-        let every = (term / 6).min(Duration::from_millis(500));
-        let mut good_until = tokio::time::Instant::now() + term * 2 / 3;
-        loop {
-            tokio::time::sleep(every).await;
-            let asked_at = tokio::time::Instant::now();
-            let progress = *counts.lock();
-            let runs = self.runs.within(ANSWER_WITHIN / 5);
-            match runs.report_progress(project, run_id, lease, &progress).await {
-                Ok(true) => return Stopped::Cancelled,
-                Ok(false) => good_until = asked_at + term * 2 / 3,
-                Err(error) if matches!(error.code(), ErrorCode::Conflict | ErrorCode::FailedPrecondition) => {
-                    return Stopped::Abandoned(error);
-                }
-                Err(error) if asked_at >= good_until => return Stopped::Abandoned(error),
-                Err(_) => {}
-            }
-        }
-    }
-
-    async fn materialize(
-        &self,
-        project: &Name,
-        run: Run,
-        lease: LeaseNumber,
-        counts: &Mutex<Progress>,
-    ) -> Result<Progress> {
+    async fn materialize(&self, lease: &Lease, run: Run, counts: &Mutex<Progress>) -> Result<Progress> {
+        let project = lease.project();
         let RunRequest::Materialize(request) = run.request.clone() else {
             return Err(Error::internal(format!("run {} is no materialization", run.id)));
         };
-        let run = if run.plan.is_some() { run } else { self.fix_plan(project, &run.id, lease, &request).await? };
+        let run = if run.plan.is_some() { run } else { self.fix_plan(lease, &request).await? };
         let plan = run.plan.clone().ok_or_else(|| Error::internal(format!("run {} has no plan", run.id)))?;
         let (catalog, view) = self.planned_view(project, &request, &plan).await?;
         let prefix = self.key_prefix.as_deref();
@@ -177,39 +141,33 @@ impl Worker {
             // All of the batch, also what a killed worker had marked: rows of its parts may tie.
             let parts: Vec<&Part> = batch.parts.iter().filter_map(|part| plan.parts.get(*part)).collect();
             let loaded = self.loader.load(&load, &parts, batch.mode, progress, &report).await?;
-            let runs = self.runs.within(ANSWER_WITHIN);
             // The rows count with the last part, lest they count twice when another worker goes on in between.
             for part in left {
-                runs.complete_part(project, &run.id, lease, part, &progress).await?;
+                lease.complete_part(part, &progress).await?;
                 progress.parts_done += 1;
             }
-            runs.complete_part(project, &run.id, lease, last, &loaded).await?;
+            lease.complete_part(last, &loaded).await?;
             progress = Progress { parts_done: progress.parts_done + 1, ..loaded };
             report(progress);
         }
         Ok(progress)
     }
 
-    async fn fix_plan(
-        &self,
-        project: &Name,
-        run_id: &str,
-        lease: LeaseNumber,
-        request: &MaterializeRequest,
-    ) -> Result<Run> {
+    async fn fix_plan(&self, lease: &Lease, request: &MaterializeRequest) -> Result<Run> {
+        let project = lease.project();
         let catalog = self.projects.get(project.as_str(), Revision(0), CATALOG_WITHIN).await?;
         let view = catalog.feature_view(request.view.as_str())?;
         let row_set = view.row_set;
         let started_at = self.clock.now();
         let watermarks = self.runs.within(ANSWER_WITHIN).watermarks(project, row_set).await?;
-        let others = self.runs_of(project, view.name()).await?.into_iter().filter(|run| run.id != run_id);
+        let others = self.runs_of(project, view.name()).await?.into_iter().filter(|run| run.id != lease.run_id());
         let before = read_before(view, request.scope, &watermarks, &others.collect::<Vec<_>>());
         let mut found = self.loader.history.plan_parts(project, view, &before, started_at).await?;
         let range = range_of(request.scope);
         found.parts.retain(|part| part.event_times.is_none_or(|times| range.meets(times.first, times.last)));
         let at = (catalog.revision, started_at);
         let plan = run_plan(view, row_set, request.scope, at, found.parts, found.positions);
-        self.runs.within(ANSWER_WITHIN).plan(project, run_id, lease, &plan).await
+        lease.plan(&plan).await
     }
 
     /// The runs of the view, the newest first, back to the newest that succeeded.
@@ -250,15 +208,6 @@ fn stopped_by(error: Error, lease: LeaseNumber) -> Stopped {
         Retry::AfterBackoff | Retry::AfterReread if lease.0 < LEASES => Stopped::Abandoned(error),
         Retry::AfterBackoff | Retry::AfterReread | Retry::Never => Stopped::Failed(error),
     }
-}
-
-/// Of the trace of whoever asked for the run.
-fn run_span(project: &Name, run: &Run) -> Span {
-    let span = tracing::info_span!("run", %project, id = run.id);
-    if let Some(traceparent) = &run.traceparent {
-        trace::continues(&span, traceparent);
-    }
-    span
 }
 
 fn range_of(scope: Scope) -> TimeRange {

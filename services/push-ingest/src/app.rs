@@ -6,15 +6,18 @@ use larder_client::Projects;
 use larder_service::{
     authorize::{Action, Resource, ResourceKind, authorize},
     call::CallContext,
+    tasks::{OnFailure, TaskKind, Tasks},
 };
 use larder_types::{Error, Result, Revision};
-use tracing::{Instrument, instrument::WithSubscriber};
 
 use crate::{
     batch::Batch,
+    feeds::Feeds,
     ingest::{Ingest, IngestError, Ingested, Targets, Written},
-    sources::Feeds,
 };
+
+/// Bringing one batch in: its caller is told how that went, and a defect in it is one batch's.
+const PUSH: TaskKind = TaskKind::new("push", OnFailure::Log);
 
 /// A batch and where it goes.
 #[derive(Debug, Clone)]
@@ -35,12 +38,13 @@ pub struct Request {
 pub struct PushIngest {
     ingest: Arc<Ingest>,
     projects: Projects<Feeds>,
+    tasks: Tasks,
 }
 
 impl PushIngest {
-    /// Takes batches by the catalogs of `projects`.
-    pub fn new(ingest: Ingest, projects: Projects<Feeds>) -> Self {
-        Self { ingest: Arc::new(ingest), projects }
+    /// Takes batches by the catalogs of `projects`, and sees them through among `tasks`.
+    pub fn new(ingest: Ingest, projects: Projects<Feeds>, tasks: Tasks) -> Self {
+        Self { ingest: Arc::new(ingest), projects, tasks }
     }
 
     /// Brings a batch in.
@@ -55,9 +59,8 @@ impl PushIngest {
         let (ingest, batch) = (Arc::clone(&self.ingest), request.batch);
         let work = async move { ingest.ingest(&feeds.catalog, &feed, batch, targets).await };
         // What has begun is brought to its end even if the caller goes: no batch is left half way between its targets.
-        let done = tokio::spawn(work.with_current_subscriber().in_current_span()).await;
-        done.unwrap_or_else(|error| {
-            let error = Error::internal(format!("taking the batch in stopped: {error}")).with_source(error);
+        self.tasks.see_through(PUSH, work).await.unwrap_or_else(|error| {
+            let error = error.context("taking the batch in");
             let unknown = |asked: bool| asked.then_some(Written::Unknown);
             Err(IngestError { error, online: unknown(targets.online), offline: unknown(targets.offline) })
         })

@@ -12,7 +12,7 @@ use larder_contracts::{
     },
     status::to_status,
 };
-use larder_service::{call::CallContext, heavy::work_on};
+use larder_service::{blocking::work_on, call::CallContext};
 use larder_types::{Error, Result, Revision, Timestamp};
 use tonic::{Status, Streaming};
 use uuid::Uuid;

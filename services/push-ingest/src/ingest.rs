@@ -8,13 +8,13 @@ use std::sync::Arc;
 use larder_definitions::{Catalog, PushSchema};
 use larder_online_store::OnlineStore;
 use larder_push_log::{LogSchema, PushLogWriter, PushedRows};
-use larder_service::heavy::work_on;
+use larder_service::blocking::work_on;
 use larder_types::{Clock, Error, Name, Result, Revision, Timestamp, UniqueClock};
 
 use crate::{
     batch::{Accepted, Batch, Limits, Refusal},
+    feeds::Feed,
     online::{OnlineViews, RowState},
-    sources::Feed,
 };
 
 /// Where rows go.

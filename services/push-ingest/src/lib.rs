@@ -1,28 +1,31 @@
 //! The push-ingest service: events in. It checks them, appends them to the push log and writes them online; it never reads
 //! features for callers.
 //!
-//! A request is taken apart in [`grpc`], checked in [`batch`] against what its source consists of ([`sources`]), and brought
+//! A request is taken apart in [`grpc`], checked in [`batch`] against what its source consists of ([`feeds`]), and brought
 //! in by [`ingest`]; [`online`] makes the writes for each view. How many bytes are on their way is bounded by [`room`].
 
 pub mod app;
 pub mod batch;
 pub mod config;
+pub mod feeds;
 pub mod grpc;
 pub mod ingest;
 pub mod online;
 pub mod room;
-pub mod sources;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use larder_client::{CatalogWatchOptions, Projects, Spawn, Transport};
 use larder_contracts::push::v1::push_service_server::PushServiceServer;
 use larder_online_store::OnlineStore;
 use larder_push_log::PushLogWriter;
-use larder_service::server::{Endpoint, GrpcServer, Surroundings, TRANSPORT_MESSAGE_LIMIT};
+use larder_service::{
+    server::{Endpoint, GrpcServer, Surroundings, TRANSPORT_MESSAGE_LIMIT},
+    tasks::Tasks,
+};
 use larder_types::{Clock, Result, UniqueClock};
 
-use crate::{app::PushIngest, config::Config, grpc::PushGrpc, ingest::Ingest, room::Room, sources::Feeds};
+use crate::{app::PushIngest, config::Config, feeds::Feeds, grpc::PushGrpc, ingest::Ingest, room::Room};
 
 /// What the service works with.
 pub struct Deps {
@@ -36,19 +39,15 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// Keeps projects up to date.
     pub spawn: Spawn,
+    /// Sees batches through.
+    pub tasks: Tasks,
     /// Metrics, readiness, shutdown.
     pub surroundings: Surroundings,
 }
 
-/// How often the registry says that it is there.
-const HEARTBEAT: Duration = Duration::from_secs(2);
-
-/// How long the registry may take to answer, and how long it may be silent, until the service is not ready.
-const REGISTRY_PATIENCE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(30));
-
 /// Takes batches by what the registry declares.
 pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
-    let options = CatalogWatchOptions { heartbeat: HEARTBEAT, state_folder: config.state_folder.clone() };
+    let options = CatalogWatchOptions { state_folder: config.state_folder.clone(), ..Default::default() };
     let (prefix, grace) = (config.key_prefix.clone(), *config.expiry_grace);
     let projects =
         Projects::new(deps.registry.clone(), options, Arc::clone(&deps.spawn), move |catalog, _: Option<&Feeds>| {
@@ -63,7 +62,7 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
         limits: config.limits(),
     };
     let service = PushServiceServer::new(PushGrpc {
-        service: Arc::new(PushIngest::new(ingest, projects)),
+        service: Arc::new(PushIngest::new(ingest, projects, deps.tasks)),
         room: Room::new(config.max_in_flight_bytes),
     });
     let service =
@@ -72,19 +71,9 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
 }
 
 fn probe(deps: &Deps, projects: &Projects<Feeds>) {
-    let (store, log) = (Arc::clone(&deps.store), Arc::clone(&deps.log));
-    let (projects, (patience, silence)) = (projects.clone(), REGISTRY_PATIENCE);
+    let (store, log, projects) = (Arc::clone(&deps.store), Arc::clone(&deps.log), projects.clone());
     let readiness = &deps.surroundings.readiness;
-    readiness.vital_probe("online store", move || {
-        let store = Arc::clone(&store);
-        async move { store.check_health().await }
-    });
-    readiness.probe("push log", move || {
-        let log = Arc::clone(&log);
-        async move { log.check_health().await }
-    });
-    readiness.probe("catalogs of push-ingest", move || {
-        let projects = projects.clone();
-        async move { projects.check_health(patience, silence).await }
-    });
+    readiness.vital_probe("online store", store, |store| async move { store.check_health().await });
+    readiness.probe("push log", log, |log| async move { log.check_health().await });
+    readiness.probe("catalogs of push-ingest", projects, |projects| async move { projects.check_health().await });
 }

@@ -1,11 +1,11 @@
 //! What subscribers are told of a project's definitions: the whole or what changed, each new revision, heartbeats.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_stream::try_stream;
 use futures::Stream;
 use larder_contracts::{
-    catalog,
+    catalog::{self, HEARTBEAT},
     registry::v1::{Heartbeat, WatchCatalogResponse, watch_catalog_response::Event},
 };
 use larder_definitions::Catalog;
@@ -13,9 +13,6 @@ use larder_types::{Error, Revision};
 use tokio::sync::watch;
 
 use crate::{project::Snapshot, projects::Kept};
-
-/// How often a subscriber hears that the registry is there.
-const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// Tells a subscriber who has `since` what changed, then every new revision.
 ///

@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use larder_service::{
-    config::{ByteSize, Problems, ServerConfig},
-    server::TRANSPORT_MESSAGE_LIMIT,
-};
+use larder_contracts::MAX_MESSAGE_BYTES;
+use larder_service::config::{ByteSize, Problems, ServerConfig};
 use serde::{Deserialize, Serialize};
 
 /// `serving`.
@@ -34,8 +32,8 @@ pub struct Limits {
     pub max_read_bytes: ByteSize,
 }
 
-/// The transport takes no greater messages.
-const MAX_ANSWER_BYTES: ByteSize = ByteSize(TRANSPORT_MESSAGE_LIMIT as u64);
+/// What the transport takes lies above it.
+const MAX_ANSWER_BYTES: ByteSize = ByteSize(MAX_MESSAGE_BYTES as u64);
 
 /// A column of variable values cannot have more than twice as many.
 const MAX_READ_BYTES: ByteSize = ByteSize::mebibytes(1_024);

@@ -15,7 +15,7 @@ use larder_contracts::{
 };
 use larder_definitions::selection::Asked;
 use larder_expressions::ENGINE_VERSION;
-use larder_service::{call::CallContext, heavy::work_on};
+use larder_service::{blocking::work_on, call::CallContext};
 use larder_types::{FeatureReference, Result, Revision, RowVersion};
 use tonic::{Status, Streaming};
 

@@ -14,7 +14,7 @@ pub mod plan;
 pub mod plans;
 pub mod read;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use larder_client::{CatalogWatchOptions, Projects, Spawn, Transport};
 use larder_contracts::serving::v1::serving_service_server::ServingServiceServer;
@@ -42,15 +42,9 @@ pub struct Deps {
     pub surroundings: Surroundings,
 }
 
-/// How often the registry says that it is there.
-const HEARTBEAT: Duration = Duration::from_secs(2);
-
-/// How long the registry may take to answer, and how long it may be silent, until the service is not ready.
-const REGISTRY_PATIENCE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(30));
-
 /// Answers calls by what the registry declares and the store has.
 pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
-    let options = CatalogWatchOptions { heartbeat: HEARTBEAT, state_folder: config.state_folder.clone() };
+    let options = CatalogWatchOptions { state_folder: config.state_folder.clone(), ..Default::default() };
     let prefix = config.key_prefix.clone();
     let compiled = plans_metric(&deps.surroundings)?;
     let projects =
@@ -67,15 +61,8 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
 }
 
 fn probe(readiness: &Readiness, store: &Arc<dyn OnlineStore>, projects: &Projects<Plans>) {
-    let (store, projects, (patience, silence)) = (Arc::clone(store), projects.clone(), REGISTRY_PATIENCE);
-    readiness.vital_probe("online store", move || {
-        let store = Arc::clone(&store);
-        async move { store.check_health().await }
-    });
-    readiness.probe("catalogs of serving", move || {
-        let projects = projects.clone();
-        async move { projects.check_health(patience, silence).await }
-    });
+    readiness.vital_probe("online store", Arc::clone(store), |store| async move { store.check_health().await });
+    readiness.probe("catalogs of serving", projects.clone(), |projects| async move { projects.check_health().await });
 }
 
 /// One plan a feature service and revision: more tells of requests for references that are never the same.

@@ -13,7 +13,7 @@ use larder_codec::{DecodedColumn, schema_number};
 use larder_definitions::selection::{ComputedFeature, ComputedInput, OutputSource, StoredFeature};
 use larder_expressions::RequestTime;
 use larder_online_store::{OnlineStore, Rows};
-use larder_service::heavy::work_on;
+use larder_service::blocking::work_on;
 use larder_types::{Error, ErrorCode, Result, RowVersion, Status, Timestamp};
 
 use crate::{

@@ -163,6 +163,7 @@ impl Services {
             registry: to_registry.clone(),
             clock: Arc::clone(clock),
             spawn: Arc::clone(&spawn),
+            tasks: tasks.clone(),
             surroundings: surroundings.clone(),
         };
         let materializer = larder_materializer::Deps {

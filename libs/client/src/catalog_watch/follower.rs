@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use larder_contracts::{
+    TRANSPORT_MESSAGE_LIMIT,
     catalog::Assembler,
     registry::v1::{self as api, registry_service_client::RegistryServiceClient, watch_catalog_response::Event},
     status::from_status,
@@ -14,7 +15,7 @@ use tokio::{sync::watch, time::Instant};
 use tonic::Streaming;
 
 use super::{CatalogWatchOptions, Contact, state_file::StateFile};
-use crate::{MESSAGE_LIMIT, Transport, call::streaming};
+use crate::{Transport, call::streaming};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
@@ -70,7 +71,7 @@ impl CatalogFollower {
         let kept = state.as_ref().and_then(|state| state.read(&project)).map(Arc::new);
         let (catalog, catalogs) = watch::channel(kept);
         let (contact, contacts) = watch::channel(Contact::default());
-        let client = RegistryServiceClient::new(transport).max_decoding_message_size(MESSAGE_LIMIT);
+        let client = RegistryServiceClient::new(transport).max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT);
         // A kept catalog is to serve from, not to build upon: the release that wrote it may have left out what this one
         // understands. So the first stream always brings the whole.
         let follower = Self {

@@ -7,7 +7,7 @@ use std::{
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, Float64Array, StringArray};
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
-use larder_client::{FeatureSelection, OnlineRequest, ServingClient, Transport};
+use larder_client::{Asked, OnlineRequest, ServingClient, Transport};
 use larder_contracts::{
     columns::encode,
     serving::v1::{
@@ -18,13 +18,17 @@ use larder_contracts::{
     status::to_status,
     types::v1::Column,
 };
+use larder_test_kit::Spans;
 use larder_types::{Error, ErrorCode, Revision, RowVersion, Status as FeatureStatus, Timestamp};
 use opentelemetry::trace::TracerProvider as _;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, instrument::WithSubscriber as _};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::fake::{both_ways, name};
+
+/// So many doubles have more than 64 MiB, which is what a service sends by default.
+const MUCH: usize = 9_000_000;
 
 /// What the server does with a request.
 #[derive(Clone, Copy)]
@@ -44,7 +48,7 @@ struct Serving {
 impl Serving {
     fn playing(script: Script) -> (Self, ServingServiceServer<Self>) {
         let fake = Self { script, seen: Arc::default() };
-        (fake.clone(), ServingServiceServer::new(fake).max_encoding_message_size(larder_client::MESSAGE_LIMIT))
+        (fake.clone(), ServingServiceServer::new(fake))
     }
 
     async fn answer(&self, request: api::GetOnlineFeaturesRequest) -> Result<api::GetOnlineFeaturesResponse, Status> {
@@ -56,7 +60,7 @@ impl Serving {
                     .with_violation("view", "unknown"),
             )),
             Script::AnswerMuch => Ok(api::GetOnlineFeaturesResponse {
-                features: vec![feature("much", encode(&Float64Array::from(vec![0.5; 1_000_000])).unwrap(), &[])],
+                features: vec![feature("much", encode(&Float64Array::from(vec![0.5; MUCH])).unwrap(), &[])],
                 replay: None,
             }),
         }
@@ -118,7 +122,7 @@ fn request() -> OnlineRequest {
     let ids: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c"]));
     OnlineRequest {
         project: name("payments"),
-        features: FeatureSelection::References(vec!["customer.income".parse().unwrap()]),
+        features: Asked::References(vec!["customer.income".parse().unwrap()]),
         entities: vec![("customer_id".into(), ids)],
         request_data: Vec::new(),
         full_names: true,
@@ -180,11 +184,12 @@ async fn errors_come_through_with_what_they_name() {
 }
 
 #[tokio::test]
-async fn an_answer_beyond_the_transports_own_limit_comes_through() {
+async fn an_answer_of_more_than_64_mebibytes_comes_through() {
     let (_, server) = Serving::playing(Script::AnswerMuch);
     for transport in both_ways(server).await {
-        let answer = ServingClient::new(transport).online_features(&request()).await.unwrap();
-        assert_eq!(answer.features[0].values.len(), 1_000_000);
+        let client = ServingClient::new(transport).within(Duration::from_secs(60));
+        let answer = client.online_features(&request()).await.unwrap();
+        assert_eq!(answer.features[0].values.len(), MUCH);
     }
 }
 
@@ -214,17 +219,22 @@ async fn a_stream_answers_each_request_in_order_and_ends_with_the_first_error() 
 }
 
 #[tokio::test]
-async fn calls_carry_the_trace_they_are_made_in() {
-    let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build();
-    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+async fn calls_carry_the_trace_and_the_span_they_are_made_in() {
+    let spans = Spans::default();
+    let layer = tracing_opentelemetry::layer().with_tracer(spans.provider().tracer("test"));
     let (fake, server) = Serving::playing(Script::Answer);
-    for transport in both_ways(server).await {
-        let client = ServingClient::new(transport);
-        async { client.online_features(&request()).await.unwrap() }.instrument(tracing::info_span!("caller")).await;
-    }
-    for (headers, _) in &*fake.seen.lock().unwrap() {
-        let parent = headers["traceparent"].to_str().unwrap();
-        assert_eq!((parent.len(), &parent[..3]), (55, "00-"), "{parent}");
-    }
+    let calls = async {
+        for transport in both_ways(server).await {
+            let client = ServingClient::new(transport);
+            let call = async { client.online_features(&request()).await.unwrap() };
+            call.instrument(tracing::info_span!("caller")).await;
+        }
+    };
+    calls.with_subscriber(tracing_subscriber::registry().with(layer)).await;
+    let callers = spans.ended().into_iter().filter(|span| span.name == "caller").map(|span| span.span_context);
+    let callers: Vec<_> = callers.map(|span| format!("00-{}-{}-01", span.trace_id(), span.span_id())).collect();
+    let seen = fake.seen.lock().unwrap();
+    let parents: Vec<_> = seen.iter().map(|(headers, _)| headers["traceparent"].to_str().unwrap()).collect();
+    assert_eq!(parents, callers);
+    assert_eq!(parents.len(), 2);
 }

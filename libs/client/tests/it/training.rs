@@ -7,7 +7,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
-use larder_client::{FeatureSelection, MaterializerClient, TrainingSet, TrainingSetEvent};
+use larder_client::{Asked, MaterializerClient, TrainingSet, TrainingSetEvent};
 use larder_contracts::{
     Wire as _,
     ipc::{IpcDecoder, IpcEncoder},
@@ -118,7 +118,7 @@ fn spine(rows: std::ops::Range<i64>) -> RecordBatch {
 fn training_set() -> TrainingSet {
     TrainingSet {
         project: name("payments"),
-        features: FeatureSelection::Service(name("service")),
+        features: Asked::Service(name("service")),
         spine_path: None,
         event_time: "event_timestamp".into(),
         output_path: None,

@@ -6,10 +6,7 @@ use std::{cell::RefCell, collections::BTreeMap, fmt};
 use larder_types::near_names;
 use serde::{
     Deserializer,
-    de::{
-        self, DeserializeOwned, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess,
-        Visitor,
-    },
+    de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor},
     forward_to_deserialize_any,
 };
 
@@ -27,12 +24,8 @@ pub(super) fn read<T: DeserializeOwned>(tree: &mut Node, defaults: &Node, proble
             Err(error) => error,
         };
         let path = error.path.unwrap_or_default();
-        // A key may be missing because its value was wrong and has been taken out.
-        let missing = error.missing.map(|key| format_path(&[&path[..], &[Step::Key(key.to_owned())]].concat()));
-        if !problems.iter().any(|problem| Some(&problem.path) == missing.as_ref()) {
-            let origin = tree.origin_at(&path).to_string();
-            problems.push(Problem { path: format_path(&path), origin, message: error.message });
-        }
+        let origin = tree.origin_at(&path).to_string();
+        problems.push(Problem { path: format_path(&path), origin, message: error.message });
         if !tree.restore(&path, defaults) {
             break None;
         }
@@ -46,8 +39,6 @@ pub(super) fn read<T: DeserializeOwned>(tree: &mut Node, defaults: &Node, proble
 struct ReadError {
     path: Option<Path>,
     message: String,
-    /// The key that is not there.
-    missing: Option<&'static str>,
 }
 
 impl fmt::Display for ReadError {
@@ -60,7 +51,7 @@ impl std::error::Error for ReadError {}
 
 impl de::Error for ReadError {
     fn custom<M: fmt::Display>(message: M) -> Self {
-        Self { path: None, message: message.to_string(), missing: None }
+        Self { path: None, message: message.to_string() }
     }
 
     /// Numbers are refused in words that a person knows, not in those of types.
@@ -83,10 +74,6 @@ impl de::Error for ReadError {
             (Some(number), Some(range)) => Self::custom(format!("`{number}` is not a whole number {range}")),
             _ => Self::custom(format!("invalid value: {found}, expected {expected}")),
         }
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self { path: None, message: format!("the key `{field}` is needed here"), missing: Some(field) }
     }
 }
 
@@ -115,12 +102,11 @@ impl<'t> Reader<'t> {
     fn wrong(&self, expected: &str) -> ReadError {
         let content = &self.node.content;
         let message = match content.as_text() {
-            // A word in the place of a number or a truth value helps to find the mistake. Secrets are read as text, and
-            // text is never refused with its content.
+            // A word in the place of a number or a truth value helps to find the mistake.
             Some(text) => format!("`{text}` is not {expected}"),
             None => format!("must be {expected}, not {}", content.kind()),
         };
-        ReadError { path: Some(self.path.clone()), message, missing: None }
+        ReadError { path: Some(self.path.clone()), message }
     }
 
     /// Notes the keys that are not among `fields`.
@@ -153,23 +139,12 @@ impl<'t> Reader<'t> {
         .map_err(|error: ReadError| error.at(&self.path))
     }
 
-    fn float<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        let float = match &self.node.content {
-            Content::Integer(integer) => Some(*integer as f64),
-            Content::Float(float) => Some(*float),
-            Content::Loose(text) => text.trim().parse().ok(),
-            Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Table(_) => None,
-        };
-        let Some(float) = float else { return Err(self.wrong("a number")) };
-        visitor.visit_f64(float).map_err(|error: ReadError| error.at(&self.path))
-    }
-
     fn text<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self.node.content.as_text() {
             Some(text) => visitor.visit_str(text).map_err(|error: ReadError| error.at(&self.path)),
             None => {
                 let message = format!("must be text, not {}: put it in quotes", self.node.content.kind());
-                Err(ReadError { path: Some(self.path), message, missing: None })
+                Err(ReadError { path: Some(self.path), message })
             }
         }
     }
@@ -200,7 +175,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             Content::Null => visitor.visit_unit().map_err(|error: ReadError| error.at(&path)),
             Content::Bool(truth) => visitor.visit_bool(*truth).map_err(|error: ReadError| error.at(&path)),
             Content::Integer(_) => self.integer(visitor),
-            Content::Float(_) => self.float(visitor),
+            Content::Float(float) => visitor.visit_f64(*float).map_err(|error: ReadError| error.at(&path)),
             Content::Text(_) | Content::Loose(_) => self.text(visitor),
             Content::List(items) => {
                 let items = items.clone();
@@ -252,14 +227,6 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         self.integer(visitor)
     }
 
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        self.float(visitor)
-    }
-
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        self.float(visitor)
-    }
-
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         self.text(visitor)
     }
@@ -273,11 +240,6 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         if is_nothing { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ReadError> {
-        let path = self.path.clone();
-        visitor.visit_newtype_struct(self).map_err(|error| error.at(&path))
-    }
-
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         if let Content::List(items) = &self.node.content {
             return self.list(items.clone(), visitor);
@@ -286,15 +248,6 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
         let items = words.map(|word| Node::new(Content::Loose(word.to_owned()), self.node.origin.clone())).collect();
         self.list(items, visitor)
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, ReadError> {
-        self.deserialize_seq(visitor)
-    }
-
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        let entries = self.node.content.as_table().ok_or_else(|| self.wrong("a table of keys"))?;
-        self.table(entries, visitor)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -316,40 +269,18 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
-        let path = self.path.clone();
-        let (variant, content) = if let Some(text) = self.node.content.as_text() {
-            (text.to_owned(), None)
-        } else {
-            let choices = self.node.content.as_table().ok_or_else(|| self.wrong(&one_of(variants)))?;
-            let several =
-                || ReadError { message: format!("choose {}, and no more", one_of(variants)), ..self.wrong("") };
-            let (key, node) = chosen(choices).ok_or_else(several)?;
-            (key.clone(), Some(self.inner(node, Step::Key(key.clone()))))
-        };
-        if !variants.contains(&variant.as_str()) {
-            let message = format!("`{variant}` is not {}", one_of(variants));
-            return Err(ReadError { path: Some(path), message, missing: None });
-        }
-        visitor.visit_enum(Variant { variant, content }).map_err(|error| error.at(&path))
+        let variant = self.node.content.as_text().filter(|text| variants.contains(text));
+        let variant = variant.ok_or_else(|| self.wrong(&format!("one of {}", variants.join(", "))))?;
+        visitor.visit_enum(variant.into_deserializer()).map_err(|error: ReadError| error.at(&self.path))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         visitor.visit_unit()
     }
 
-    forward_to_deserialize_any! { char bytes byte_buf unit unit_struct tuple_struct identifier }
-}
-
-/// Of the keys of a table that stands for a choice, the one that the highest layer set. A default choice stays in the
-/// tree when a file chooses another, so there may be more than one.
-fn chosen(entries: &BTreeMap<String, Node>) -> Option<(&String, &Node)> {
-    let highest = entries.values().map(Node::rank).max()?;
-    let mut best = entries.iter().filter(|(_, node)| node.rank() == highest);
-    best.next().filter(|_| best.next().is_none())
-}
-
-fn one_of(variants: &[&str]) -> String {
-    format!("one of {}", variants.join(", "))
+    forward_to_deserialize_any! {
+        f32 f64 char bytes byte_buf unit unit_struct newtype_struct tuple tuple_struct map identifier
+    }
 }
 
 struct Entries<'t> {
@@ -390,59 +321,5 @@ impl<'de> SeqAccess<'de> for Items<'_> {
         let path: Path = self.path.iter().cloned().chain([Step::Index(index)]).collect();
         let reader = Reader { node: &node, path: path.clone(), unknown: self.unknown };
         seed.deserialize(reader).map(Some).map_err(|error| error.at(&path))
-    }
-}
-
-struct Variant<'t> {
-    variant: String,
-    content: Option<Reader<'t>>,
-}
-
-impl<'de, 't> EnumAccess<'de> for Variant<'t> {
-    type Error = ReadError;
-    type Variant = Chosen<'t>;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Chosen<'t>), ReadError> {
-        let variant = seed.deserialize(self.variant.as_str().into_deserializer())?;
-        Ok((variant, Chosen(self.content)))
-    }
-}
-
-struct Chosen<'t>(Option<Reader<'t>>);
-
-impl<'t> Chosen<'t> {
-    fn content(self) -> Result<Reader<'t>, ReadError> {
-        self.0.ok_or_else(|| de::Error::custom("this choice needs keys of its own under its name"))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Chosen<'_> {
-    type Error = ReadError;
-
-    fn unit_variant(self) -> Result<(), ReadError> {
-        let Some(reader) = self.0 else { return Ok(()) };
-        let content = &reader.node.content;
-        if *content == Content::Null || content.as_table().is_some_and(BTreeMap::is_empty) {
-            return Ok(());
-        }
-        Err(reader.wrong("nothing: this choice has no keys of its own"))
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, ReadError> {
-        let reader = self.content()?;
-        let path = reader.path.clone();
-        seed.deserialize(reader).map_err(|error| error.at(&path))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, ReadError> {
-        self.content()?.deserialize_seq(visitor)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
-        self.content()?.deserialize_struct("", fields, visitor)
     }
 }

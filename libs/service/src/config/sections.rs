@@ -2,10 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use larder_contracts::MAX_MESSAGE_BYTES;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{ByteSize, Problems, Span};
-use crate::server::TRANSPORT_MESSAGE_LIMIT;
 
 /// `server`: where a service listens, and what it takes from callers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,8 +77,8 @@ impl ServerConfig {
         let message = format!("must not be above max_deadline, which is {}", self.max_deadline);
         problems.require(fits, "default_deadline", message);
         let size = self.max_request_bytes.bytes();
-        let message = format!("must be above zero and at most {}", ByteSize(TRANSPORT_MESSAGE_LIMIT as u64));
-        problems.require((1..=TRANSPORT_MESSAGE_LIMIT).contains(&size), "max_request_bytes", message);
+        let message = format!("must be above zero and at most {}", ByteSize(MAX_MESSAGE_BYTES as u64));
+        problems.require((1..=MAX_MESSAGE_BYTES).contains(&size), "max_request_bytes", message);
     }
 }
 

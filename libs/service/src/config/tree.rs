@@ -13,18 +13,6 @@ pub(super) enum Origin {
     Flag(Arc<str>),
 }
 
-impl Origin {
-    /// The layer's rank: a higher one wins.
-    pub(super) fn rank(&self) -> u8 {
-        match self {
-            Self::Default => 0,
-            Self::File { .. } => 1,
-            Self::Variable(_) => 2,
-            Self::Flag(_) => 3,
-        }
-    }
-}
-
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -67,12 +55,7 @@ impl Content {
         if let Self::Loose(text) = self { Some(text) } else { None }
     }
 
-    /// The entries of a table.
-    pub(super) fn as_table(&self) -> Option<&BTreeMap<String, Node>> {
-        if let Self::Table(entries) = self { Some(entries) } else { None }
-    }
-
-    /// What it is, for messages. Never the value itself: it may be a secret.
+    /// What it is, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
@@ -213,20 +196,5 @@ impl Node {
             (Content::List(items), Step::Index(index)) => items.get_mut(*index),
             _ => None,
         })
-    }
-
-    /// The highest layer that any value in here came from.
-    pub(super) fn rank(&self) -> u8 {
-        let inner = match &self.content {
-            Content::Table(entries) => entries.values().map(Self::rank).max(),
-            Content::List(items) => items.iter().map(Self::rank).max(),
-            Content::Null
-            | Content::Bool(_)
-            | Content::Integer(_)
-            | Content::Float(_)
-            | Content::Text(_)
-            | Content::Loose(_) => None,
-        };
-        inner.unwrap_or(0).max(self.origin.rank())
     }
 }

@@ -1,12 +1,9 @@
-//! Values of configuration files: spans of time, sizes, secrets.
+//! Values of configuration files: spans of time and sizes.
 
 use std::{fmt, ops::Deref, str::FromStr, time::Duration};
 
 use larder_types::{format_duration, parse_duration};
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error as _, Visitor},
-};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
 /// A span of time: a whole number and `ms`, `s`, `m`, `h` or `d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,51 +97,6 @@ impl FromStr for ByteSize {
     }
 }
 
-/// A value that is never shown: printed, logged and serialized it is `****`.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret<T = String>(T);
-
-impl<T> Secret<T> {
-    /// Hides `value`.
-    pub fn new(value: T) -> Self {
-        Self(value)
-    }
-
-    /// The value itself, for the one who needs it.
-    pub fn reveal(&self) -> &T {
-        &self.0
-    }
-}
-
-const HIDDEN: &str = "****";
-
-impl<T> fmt::Debug for Secret<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(HIDDEN)
-    }
-}
-
-impl<T> fmt::Display for Secret<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(HIDDEN)
-    }
-}
-
-impl<T> Serialize for Secret<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(HIDDEN)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Secret<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // What is wrong with it may quote it, so only that something is wrong is passed on.
-        T::deserialize(deserializer)
-            .map(Self)
-            .map_err(|_| D::Error::custom("this secret is not what it must be (text: put it in quotes)"))
-    }
-}
-
 macro_rules! as_text {
     ($($type:ident),*) => {$(
         impl Serialize for $type {
@@ -197,13 +149,5 @@ mod tests {
         for bad in ["", "-1", "16MB", "MiB", "99999999999GiB"] {
             assert!(bad.parse::<ByteSize>().unwrap_err().contains("not a size"), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_secret_is_shown_nowhere() {
-        let secret = Secret::new("hunter2".to_owned());
-        let shown = format!("{secret} {secret:?} {}", serde_json::to_string(&secret).unwrap());
-        assert_eq!(shown, "**** **** \"****\"");
-        assert_eq!(secret.reveal(), "hunter2");
     }
 }

@@ -13,7 +13,7 @@ use super::tree::{Content, Node, Origin};
 /// Reads `text`, which came from the file at `path`. An empty file is an empty table. The error is for a person.
 pub(super) fn parse(text: &str, path: &str) -> Result<Node, String> {
     let path: Arc<str> = path.into();
-    // Without the lines around the mistake: there may be a secret in them.
+    // Without the lines around the mistake: a problem is one line.
     let options = serde_saphyr::options! { with_snippet: false };
     let document: Option<Spanned<Yaml>> =
         serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())?;

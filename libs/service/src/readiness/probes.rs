@@ -35,21 +35,23 @@ struct Probe {
 }
 
 impl Readiness {
-    /// Adds a condition that holds when `look` is `Ok`. Services of one process share what they have in common: where there
-    /// is a probe of that name, this is the same one.
-    pub fn probe<F>(&self, name: &'static str, look: impl Fn() -> F + Send + Sync + 'static)
+    /// Adds a condition that holds when a look at `subject` is `Ok`. Services of one process share what they have in common:
+    /// where there is a probe of that name, this is the same one.
+    pub fn probe<S, F>(&self, name: &'static str, subject: S, look: impl Fn(S) -> F + Send + Sync + 'static)
     where
+        S: Clone + Send + Sync + 'static,
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        self.add(Probe { name, is_vital: false, look: Arc::new(move || Box::pin(look())) });
+        self.add(Probe { name, is_vital: false, look: Arc::new(move || Box::pin(look(subject.clone()))) });
     }
 
     /// The same, and FAILED_PRECONDITION means that only another process can go on.
-    pub fn vital_probe<F>(&self, name: &'static str, look: impl Fn() -> F + Send + Sync + 'static)
+    pub fn vital_probe<S, F>(&self, name: &'static str, subject: S, look: impl Fn(S) -> F + Send + Sync + 'static)
     where
+        S: Clone + Send + Sync + 'static,
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        self.add(Probe { name, is_vital: true, look: Arc::new(move || Box::pin(look())) });
+        self.add(Probe { name, is_vital: true, look: Arc::new(move || Box::pin(look(subject.clone()))) });
     }
 
     /// Looks at everything until `stop`, and then forgets what there is to look at: probes hold stores, which are to close

@@ -16,13 +16,14 @@ async fn a_probe_that_fails_is_told_with_its_reason_until_it_holds_again() {
     let world = World::new();
     let (readiness, metrics) = (&world.surroundings.readiness, &world.surroundings.metrics);
     let looks = Arc::new(AtomicU32::new(0));
-    let counted = Arc::clone(&looks);
-    readiness.probe("the store", move || {
-        let look = counted.fetch_add(1, Ordering::SeqCst);
-        async move { if look == 1 { Err(Error::failed_precondition("it is full")) } else { Ok(()) } }
+    readiness.probe("the store", Arc::clone(&looks), |looks| async move {
+        match looks.fetch_add(1, Ordering::SeqCst) {
+            1 => Err(Error::failed_precondition("it is full")),
+            _ => Ok(()),
+        }
     });
-    readiness.probe("the store", || async { Err(Error::internal("the same store is looked at once")) });
-    readiness.probe("another", || async { Ok(()) });
+    readiness.probe("the store", (), |()| async { Err(Error::internal("the same store is looked at once")) });
+    readiness.probe("another", (), |()| async { Ok(()) });
     let expected = [vec![], vec![("the store", "it is full".to_owned())], vec![]];
     for (round, expected) in (1..).zip(expected) {
         readiness.probe_all(metrics).await.unwrap();
@@ -42,15 +43,12 @@ async fn a_store_that_only_another_process_can_use_stops_this_one_with_the_reaso
     let world = World::new();
     let surroundings = world.surroundings.clone();
     let tasks = Tasks::new(surroundings.shutdown.clone());
-    let looks = AtomicU32::new(0);
-    surroundings.readiness.vital_probe("the store", move || {
-        let look = looks.fetch_add(1, Ordering::SeqCst);
-        async move {
-            match look {
-                0 => Err(Error::unavailable("away")),
-                1 => Ok(()),
-                _ => Err(Error::failed_precondition("its disk is gone")),
-            }
+    let looks = Arc::new(AtomicU32::new(0));
+    surroundings.readiness.vital_probe("the store", looks, |looks| async move {
+        match looks.fetch_add(1, Ordering::SeqCst) {
+            0 => Err(Error::unavailable("away")),
+            1 => Ok(()),
+            _ => Err(Error::failed_precondition("its disk is gone")),
         }
     });
     let (readiness, metrics) = (surroundings.readiness.clone(), surroundings.metrics.clone());

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use larder_contracts::serving::v1::serving_service_client::ServingServiceClient;
 use larder_service::{Host, OnFailure, Shutdown, TaskKind, Tasks, config::Span, shutdown::EXIT_INTERRUPTED};
 use larder_test_kit::{Child, Exit};
@@ -140,6 +141,52 @@ async fn a_task_is_restarted_after_errors_and_panics_and_another_is_only_logged(
     assert_eq!(tasks.running(), [("watch", 1)]);
     tasks.stop(PATIENCE).await.unwrap();
     assert_eq!(tasks.running(), []);
+}
+
+#[tokio::test]
+async fn work_whose_caller_goes_is_brought_to_its_end_before_a_stop_is_over() {
+    let tasks = Tasks::new(Shutdown::new());
+    let (go_on, wait) = tokio::sync::oneshot::channel::<()>();
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (say, said) = tokio::sync::oneshot::channel();
+    let callers = tasks.clone();
+    let caller = tokio::spawn(async move {
+        let work = async move {
+            begun.send(()).unwrap();
+            wait.await.unwrap();
+            say.send("done").unwrap();
+        };
+        callers.see_through(TaskKind::new("push", OnFailure::Log), work).await
+    });
+    has_begun.await.unwrap();
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+    let mut stopping = Box::pin(tasks.stop(PATIENCE));
+    assert!((&mut stopping).now_or_never().is_none());
+    assert_eq!(tasks.running(), [("push", 1)]);
+    go_on.send(()).unwrap();
+    stopping.await.unwrap();
+    assert_eq!(said.await, Ok("done"));
+}
+
+#[tokio::test]
+async fn work_that_panics_or_outlasts_the_stop_is_told_to_its_caller_and_dealt_with_as_declared() {
+    let shutdown = Shutdown::new();
+    let tasks = Tasks::new(shutdown.clone());
+    let (logged, vital) = (TaskKind::new("push", OnFailure::Log), TaskKind::new("vital", OnFailure::Stop));
+    assert_eq!(tasks.see_through(logged, async { 7 }).await.unwrap(), 7);
+    let error = tasks.see_through::<()>(logged, async { panic!("as a defect would") }).await.unwrap_err();
+    assert_eq!((error.code(), error.message()), (ErrorCode::Internal, "panicked: as a defect would"));
+    assert!(!shutdown.has_begun());
+    let error = tasks.see_through::<()>(vital, async { panic!("as a defect would") }).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Internal);
+    let failure = shutdown.failure().map(Error::message);
+    assert_eq!(failure, Some("background task `vital`: panicked: as a defect would"));
+
+    let stuck = tasks.see_through::<()>(logged, std::future::pending());
+    let (stuck, stopped) = tokio::join!(stuck, tasks.stop(Duration::from_millis(20)));
+    assert_eq!(stuck.unwrap_err().code(), ErrorCode::Unavailable);
+    assert_eq!(stopped.unwrap_err().message(), "background tasks did not end in time: push");
 }
 
 #[tokio::test]

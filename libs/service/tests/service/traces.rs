@@ -1,6 +1,6 @@
 //! One trace through every service: spans are exported into memory.
 
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 
 use larder_contracts::serving::v1::serving_service_client::ServingServiceClient;
 use larder_service::{
@@ -8,10 +8,7 @@ use larder_service::{
     config::{LogFormat, TelemetryConfig},
     telemetry, trace,
 };
-use opentelemetry_sdk::{
-    error::OTelSdkResult,
-    trace::{SdkTracerProvider, SpanData, SpanExporter},
-};
+use larder_test_kit::Spans;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, transport::Channel};
 use tracing::{Instrument, instrument::WithSubscriber};
@@ -20,31 +17,6 @@ use crate::fake::{World, ask};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
-
-/// Of one subscriber alone, threads of other tests, which have none, decide whether a span is made at all.
-static SECOND: LazyLock<tracing::Dispatch> =
-    LazyLock::new(|| tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default()));
-
-#[derive(Debug, Clone, Default)]
-struct Memory(Arc<Mutex<Vec<SpanData>>>);
-
-impl SpanExporter for Memory {
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.0.lock().unwrap().extend(batch);
-        Ok(())
-    }
-}
-
-impl Memory {
-    fn provider(&self) -> SdkTracerProvider {
-        LazyLock::force(&SECOND);
-        SdkTracerProvider::builder().with_simple_exporter(self.clone()).build()
-    }
-
-    fn spans(&self) -> Vec<SpanData> {
-        self.0.lock().unwrap().clone()
-    }
-}
 
 fn config(log_format: LogFormat) -> TelemetryConfig {
     TelemetryConfig { log_format, log_filter: "info,larder_service=debug".to_owned() }
@@ -57,8 +29,8 @@ fn traced_request() -> Request<larder_contracts::serving::v1::GetOnlineFeaturesR
 }
 
 /// The span of the one call, which must be part of the caller's trace.
-fn assert_child_of_the_caller(memory: &Memory) {
-    let spans = memory.spans();
+fn assert_child_of_the_caller(spans: &Spans) {
+    let spans = spans.ended();
     let [span] = spans.as_slice() else { panic!("{spans:?}") };
     assert_eq!(span.name, "/larder.serving.v1.ServingService/GetOnlineFeatures");
     assert_eq!(span.span_context.trace_id().to_string(), TRACE);
@@ -67,18 +39,18 @@ fn assert_child_of_the_caller(memory: &Memory) {
 
 #[tokio::test]
 async fn traceparent_is_the_spans_parent_in_process() {
-    let memory = Memory::default();
-    let subscriber = telemetry::subscriber(&config(LogFormat::Text), &memory.provider(), std::io::sink).unwrap();
+    let spans = Spans::default();
+    let subscriber = telemetry::subscriber(&config(LogFormat::Text), &spans.provider(), std::io::sink).unwrap();
     let world = World::new();
     let call = async { world.client().get_online_features(traced_request()).await.unwrap() };
     call.with_subscriber(subscriber).await;
-    assert_child_of_the_caller(&memory);
+    assert_child_of_the_caller(&spans);
 }
 
 #[test]
 fn traceparent_is_the_spans_parent_over_the_network() {
-    let memory = Memory::default();
-    let subscriber = telemetry::subscriber(&config(LogFormat::Text), &memory.provider(), std::io::sink).unwrap();
+    let spans = Spans::default();
+    let subscriber = telemetry::subscriber(&config(LogFormat::Text), &spans.provider(), std::io::sink).unwrap();
     // The server's own tasks see the subscriber too, since all of them run on this thread.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tracing::subscriber::with_default(subscriber, || {
@@ -95,13 +67,13 @@ fn traceparent_is_the_spans_parent_over_the_network() {
         });
     });
     drop(runtime);
-    assert_child_of_the_caller(&memory);
+    assert_child_of_the_caller(&spans);
 }
 
 #[tokio::test]
 async fn in_process_a_call_belongs_to_the_span_that_it_is_made_in() {
-    let memory = Memory::default();
-    let subscriber = telemetry::subscriber(&config(LogFormat::Text), &memory.provider(), std::io::sink).unwrap();
+    let spans = Spans::default();
+    let subscriber = telemetry::subscriber(&config(LogFormat::Text), &spans.provider(), std::io::sink).unwrap();
     let world = World::new();
     let calls = async {
         let mut client = world.client();
@@ -109,7 +81,7 @@ async fn in_process_a_call_belongs_to_the_span_that_it_is_made_in() {
         calling.instrument(tracing::info_span!("caller")).await;
     };
     calls.with_subscriber(subscriber).await;
-    let spans = memory.spans();
+    let spans = spans.ended();
     let span = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
     let (caller, call) = (span("caller"), span("/larder.serving.v1.ServingService/GetOnlineFeatures"));
     assert_eq!(call.span_context.trace_id(), caller.span_context.trace_id());
@@ -118,8 +90,8 @@ async fn in_process_a_call_belongs_to_the_span_that_it_is_made_in() {
 
 #[test]
 fn a_task_does_not_keep_the_span_open_in_which_it_was_started() {
-    let memory = Memory::default();
-    let subscriber = telemetry::subscriber(&config(LogFormat::Text), &memory.provider(), std::io::sink).unwrap();
+    let spans = Spans::default();
+    let subscriber = telemetry::subscriber(&config(LogFormat::Text), &spans.provider(), std::io::sink).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let tasks = Tasks::new(Shutdown::new());
     tracing::subscriber::with_default(subscriber, || {
@@ -132,7 +104,7 @@ fn a_task_does_not_keep_the_span_open_in_which_it_was_started() {
                 });
             });
             assert_eq!(tasks.running(), [("follower", 1)]);
-            let names: Vec<_> = memory.spans().into_iter().map(|span| span.name).collect();
+            let names: Vec<_> = spans.ended().into_iter().map(|span| span.name).collect();
             assert_eq!(names, ["caller"]);
             tasks.stop(std::time::Duration::from_secs(10)).await.unwrap();
         });
@@ -141,8 +113,8 @@ fn a_task_does_not_keep_the_span_open_in_which_it_was_started() {
 
 #[test]
 fn work_that_is_done_later_goes_on_with_the_trace_of_who_asked() {
-    let memory = Memory::default();
-    let subscriber = telemetry::subscriber(&config(LogFormat::Text), &memory.provider(), std::io::sink).unwrap();
+    let spans = Spans::default();
+    let subscriber = telemetry::subscriber(&config(LogFormat::Text), &spans.provider(), std::io::sink).unwrap();
     assert_eq!(trace::current(), None);
     tracing::subscriber::with_default(subscriber, || {
         assert_eq!(trace::current(), None);
@@ -155,7 +127,7 @@ fn work_that_is_done_later_goes_on_with_the_trace_of_who_asked() {
         // What is no traceparent leaves the span where it is.
         trace::continues(&tracing::info_span!("alone"), "0-1-2");
     });
-    let spans = memory.spans();
+    let spans = spans.ended();
     let span = |name: &str| &spans.iter().find(|span| span.name == name).unwrap().span_context;
     assert_eq!(span("later").trace_id(), span("caller").trace_id());
     assert_ne!(span("task").trace_id(), span("caller").trace_id());

@@ -12,31 +12,19 @@ use std::{
 };
 
 use futures::StreamExt;
-use larder_client::{LeaseGrant, RunsClient};
 use larder_definitions::run::{Outcome, Progress, Run, RunPlan};
 use larder_offline_store::{
     history::ReadCounts,
     training::{Output, TrainingRequest, TrainingSet, TrainingSets},
 };
-use larder_service::{Shutdown, trace};
-use larder_types::{Error, LeaseNumber, Name, Result, Retry, Timestamp};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep, timeout},
-};
+use larder_service::Shutdown;
+use larder_types::{Error, Result, Timestamp};
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::{Instrument, Span, instrument::WithSubscriber};
+use tracing::{Instrument, instrument::WithSubscriber};
 
 use super::{Event, Threads};
-
-/// How often counts are reported and the lease is renewed.
-const REPORT_EVERY: Duration = Duration::from_millis(500);
-
-/// How long one report may take.
-const REPORT_WITHIN: Duration = Duration::from_secs(1);
-
-/// How long after a failure the registry is asked again.
-const RETRY_AFTER: Duration = Duration::from_millis(200);
+use crate::lease::{Lease, Lost, run_span};
 
 /// How long is waited for a computation to notice that it is given up.
 const HALT_WITHIN: Duration = Duration::from_secs(5);
@@ -56,21 +44,10 @@ pub(super) struct Job {
 
 /// A run that this process leads.
 pub(super) struct Lead {
-    registered: Arc<Registered>,
+    lease: Arc<Lease>,
     run: Run,
-    term: Duration,
     threads: Arc<Threads>,
     shutdown: Shutdown,
-}
-
-/// The run at the registry.
-struct Registered {
-    runs: RunsClient,
-    project: Name,
-    id: String,
-    lease: LeaseNumber,
-    /// How long the registry is asked again that cannot answer.
-    patience: Duration,
 }
 
 /// How the work came to its end.
@@ -85,6 +62,15 @@ enum End {
     Stopping,
 }
 
+impl From<Lost> for End {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Cancelled => Self::Cancelled,
+            Lost::Failed(error) => Self::Failed(error),
+        }
+    }
+}
+
 /// How far it is, for whoever reports it.
 #[derive(Default)]
 struct Counts {
@@ -97,16 +83,8 @@ pub(super) fn no_spine() -> Error {
 }
 
 impl Lead {
-    pub(super) fn new(
-        runs: RunsClient,
-        project: Name,
-        grant: LeaseGrant,
-        threads: Arc<Threads>,
-        shutdown: Shutdown,
-    ) -> Self {
-        let LeaseGrant { lease, term, run } = grant;
-        let registered = Registered { runs, project, id: run.id.clone(), lease, patience: term / 2 };
-        Self { registered: Arc::new(registered), run, term, threads, shutdown }
+    pub(super) fn new(lease: Lease, run: Run, threads: Arc<Threads>, shutdown: Shutdown) -> Self {
+        Self { lease: Arc::new(lease), run, threads, shutdown }
     }
 
     pub(super) fn run(&self) -> &Run {
@@ -115,7 +93,7 @@ impl Lead {
 
     /// Does all of it. `stop`: the process stops.
     pub(super) async fn work(self, job: Job, told: Told, stop: CancellationToken) {
-        let span = self.span();
+        let span = run_span(self.lease.project(), &self.run);
         let work = async {
             let counts = Arc::<Counts>::default();
             let end = self.to_its_end(job, &counts, &told, &stop).await;
@@ -130,23 +108,14 @@ impl Lead {
         work.instrument(span).await;
     }
 
-    /// Of the trace of whoever asked for the run.
-    fn span(&self) -> Span {
-        let span = tracing::info_span!("run", project = %self.registered.project, id = self.run.id);
-        if let Some(traceparent) = &self.run.traceparent {
-            trace::continues(&span, traceparent);
-        }
-        span
-    }
-
     async fn to_its_end(&self, job: Job, counts: &Arc<Counts>, told: &Told, stop: &CancellationToken) -> End {
-        let computing = job.compute(Arc::clone(&self.registered), Arc::clone(counts), told.clone());
+        let computing = job.compute(Arc::clone(&self.lease), Arc::clone(counts), told.clone());
         let Some(mut computing) = self.threads.spawn(computing.with_current_subscriber().in_current_span()) else {
             return End::Stopping;
         };
         let early = tokio::select! {
             done = &mut computing => return self.judged(joined(done), told).await,
-            end = self.keep_lease(counts, told) => end,
+            lost = self.keep_lease(counts, told) => lost.into(),
             () = told.closed() => self.caller_gone(),
             () = stop.cancelled() => End::Stopping,
         };
@@ -173,25 +142,15 @@ impl Lead {
         if self.shutdown.has_begun() { End::Stopping } else { End::CallerGone }
     }
 
-    /// Renews the lease and reports the counts until somebody wants the run stopped or the lease cannot be kept.
-    async fn keep_lease(&self, counts: &Counts, told: &Told) -> End {
-        let every = (self.term / 6).min(REPORT_EVERY);
-        let mut good_until = Instant::now() + self.term * 2 / 3;
-        loop {
-            sleep(every).await;
-            let asked_at = Instant::now();
+    /// Renews the lease, and tells the caller the counts too.
+    async fn keep_lease(&self, counts: &Counts, told: &Told) -> Lost {
+        let tell = || {
             let progress = counts.progress();
-            match self.registered.report(&progress).await {
-                Ok(true) => return End::Cancelled,
-                Ok(false) => good_until = asked_at + self.term * 2 / 3,
-                Err(error) => match error.code().retry() {
-                    Retry::AfterBackoff if asked_at < good_until => {}
-                    Retry::AfterBackoff | Retry::AfterReread | Retry::Never => return End::Failed(error),
-                },
-            }
             // Who has not read the events before needs no newer counts.
             let _ = told.try_send(Ok(Event::Progress(progress)));
-        }
+            progress
+        };
+        self.lease.keep(tell).await
     }
 
     /// Ends the run; gives the caller's last event.
@@ -203,7 +162,7 @@ impl Lead {
             End::Cancelled | End::CallerGone => Outcome::Cancelled,
             End::Stopping => Outcome::Failed { error: "the materializer was stopped".to_owned() },
         };
-        let ended = self.registered.finish(&outcome).await;
+        let ended = self.lease.finish(&outcome).await;
         if let Err(error) = &ended {
             tracing::warn!(%error, ?outcome, "the run of a training set could not be ended");
         }
@@ -219,7 +178,7 @@ impl Lead {
 
 impl Job {
     /// Computes; gives where the result was written, if it was. It has then been read to its end otherwise.
-    async fn compute(self, registered: Arc<Registered>, counts: Arc<Counts>, told: Told) -> Result<Option<String>> {
+    async fn compute(self, lease: Arc<Lease>, counts: Arc<Counts>, told: Told) -> Result<Option<String>> {
         let Self { sets, set, output, started_at } = self;
         let revision = set.catalog.revision;
         let prepared = sets.prepare(set).await?;
@@ -232,7 +191,7 @@ impl Job {
             watermarks: Vec::new(),
             spine: Some(prepared.spine().clone()),
         };
-        registered.plan(&plan).await?;
+        lease.plan(&plan).await?;
         match output {
             Some(output) => {
                 let rows = prepared.write(&output, |rows| counts.written.store(rows, Ordering::Relaxed)).await?;
@@ -267,34 +226,6 @@ async fn halt<T>(computing: AbortOnDropHandle<Result<T>>) -> Option<Result<T>> {
     match timeout(HALT_WITHIN, computing).await {
         Ok(done) => Some(joined(done)),
         Err(_) => None,
-    }
-}
-
-impl Registered {
-    /// Keeps the lease; says whether somebody wants the run stopped.
-    async fn report(&self, progress: &Progress) -> Result<bool> {
-        self.runs.within(REPORT_WITHIN).report_progress(&self.project, &self.id, self.lease, progress).await
-    }
-
-    async fn plan(&self, plan: &RunPlan) -> Result<Run> {
-        self.insist(|| self.runs.plan(&self.project, &self.id, self.lease, plan)).await
-    }
-
-    async fn finish(&self, outcome: &Outcome) -> Result<Run> {
-        self.insist(|| self.runs.finish(&self.project, &self.id, self.lease, outcome)).await
-    }
-
-    /// Asks again for as long as the lease is good without having been renewed.
-    async fn insist<T, F: Future<Output = Result<T>>>(&self, ask: impl Fn() -> F) -> Result<T> {
-        let give_up = Instant::now() + self.patience;
-        loop {
-            match ask().await {
-                Err(error) if error.code().retry() == Retry::AfterBackoff && Instant::now() < give_up => {
-                    sleep(RETRY_AFTER).await;
-                }
-                answer => return answer,
-            }
-        }
     }
 }
 

@@ -1,17 +1,16 @@
 //! Runs of training sets that nobody leads any more: their process died, or lost the registry for longer than a lease.
 //! Unlike a materialization such a run cannot be resumed, since its caller has gone with the connection. So it is ended.
 
-use std::time::Duration;
-
 use larder_client::RunFilter;
 use larder_definitions::run::{LEASE_TERM, Outcome, Run, RunRequest, RunState};
-use larder_types::{ErrorCode, Name, Result};
+use larder_types::{Name, Result};
 use tokio_util::sync::CancellationToken;
 
-use super::{ANSWER_WITHIN, Training};
-
-/// How often is looked for such runs.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+use super::Training;
+use crate::{
+    app::LOOK_EVERY,
+    lease::{self, ANSWER_WITHIN},
+};
 
 /// What such a run ended with.
 const WORKER_GONE: &str = "its worker is gone: ask for the training set again";
@@ -34,17 +33,8 @@ impl Training {
 
     /// Training sets that have not ended and that somebody leads, or should by now.
     async fn open_sets(&self, project: &Name) -> Result<Vec<Run>> {
-        let states = vec![RunState::Pending, RunState::Running];
-        let mut filter = RunFilter { states, ..RunFilter::default() };
-        let mut open = Vec::new();
-        loop {
-            let page = self.runs.within(ANSWER_WITHIN).list(project, &filter).await?;
-            open.extend(page.runs.into_iter().filter(|run| matches!(run.request, RunRequest::TrainingSet(_))));
-            match page.next_page_token {
-                Some(token) => filter.page_token = token,
-                None => break,
-            }
-        }
+        let mut open = self.runs.within(ANSWER_WITHIN).list_all(project, RunFilter::open()).await?;
+        open.retain(|run| matches!(run.request, RunRequest::TrainingSet(_)));
         // Who made a run takes its lease at once.
         let now = self.clock.now();
         open.retain(|run| run.state != RunState::Pending || run.created_at.plus(LEASE_TERM) <= now);
@@ -53,18 +43,10 @@ impl Training {
 
     /// Whether its lease is over, the registry says.
     async fn end_if_left(&self, project: &Name, run: &Run) -> Result<()> {
-        let runs = self.runs.within(ANSWER_WITHIN);
-        let grant = match runs.acquire_lease(project, &run.id, &self.holder).await {
-            Ok(grant) => grant,
-            Err(error) if matches!(error.code(), ErrorCode::Conflict | ErrorCode::FailedPrecondition) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let outcome = if grant.run.cancel_requested {
-            Outcome::Cancelled
-        } else {
-            Outcome::Failed { error: WORKER_GONE.to_owned() }
-        };
+        let Some((lease, run)) = lease::take(&self.runs, project, &run.id, &self.holder).await? else { return Ok(()) };
+        let outcome =
+            if run.cancel_requested { Outcome::Cancelled } else { Outcome::Failed { error: WORKER_GONE.to_owned() } };
         tracing::warn!(%project, run = run.id, ?outcome, "a training set was left behind");
-        runs.finish(project, &run.id, grant.lease, &outcome).await.map(drop)
+        lease.finish(&outcome).await.map(drop)
     }
 }

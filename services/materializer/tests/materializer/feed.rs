@@ -80,7 +80,7 @@ pub(crate) struct Feed {
     pub(crate) clock: ManualClock,
     pub(crate) store: Arc<EmbeddedStore>,
     pub(crate) runs: RunsClient,
-    to_registry: Transport,
+    pub(crate) to_registry: Transport,
     registry: RegistryClient,
     projects: Projects<Arc<Catalog>>,
     history: HistorySource,
@@ -113,7 +113,7 @@ impl Feed {
         let change = ChangeSet { puts, origin: "test".to_owned(), ..ChangeSet::default() };
         let project = Name::new("shop").unwrap();
         registry.apply(&project, &ChangeRequest { change, remove_missing: true }).await.unwrap();
-        let options = CatalogWatchOptions { heartbeat: Duration::from_secs(2), state_folder: None };
+        let options = CatalogWatchOptions::default();
         let log = Arc::new(LocalFileSystem::new_with_prefix(root).unwrap());
         let history =
             HistorySource::new(Arc::new(Roots::open([root]).unwrap().closing(&folder.path().join("log")).unwrap()))
@@ -242,7 +242,13 @@ impl Feed {
 
     /// Works on the run as one process does that writes to `store` until it is told to stop.
     pub(crate) async fn work(&self, run: &Run, store: Arc<dyn OnlineStore>, stop: &CancellationToken) -> Run {
-        let worker = Worker {
+        self.worker(store).work(&self.project, &run.id, stop).await.unwrap();
+        self.run(&run.id).await
+    }
+
+    /// What works on runs and writes to `store`; another one each time.
+    pub(crate) fn worker(&self, store: Arc<dyn OnlineStore>) -> Worker {
+        Worker {
             holder: format!("worker-{}", self.batches.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),
             registry: self.registry.clone(),
             runs: self.runs.clone(),
@@ -258,9 +264,7 @@ impl Feed {
             key_prefix: None,
             expiry_grace: Duration::ZERO,
             batch_bytes: 1,
-        };
-        worker.work(&self.project, &run.id, stop).await.unwrap();
-        self.run(&run.id).await
+        }
     }
 
     /// A run of the view from beginning to end.

@@ -4,6 +4,7 @@
 
 mod feed;
 mod interrupted;
+mod leases;
 mod resuming;
 mod same_rows;
 mod schedules;

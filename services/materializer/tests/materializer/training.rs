@@ -10,7 +10,7 @@ use std::{
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use futures::{Stream, StreamExt, stream};
-use larder_client::{FeatureSelection, TrainingSet, TrainingSetEvent, TrainingSetStream};
+use larder_client::{Asked, TrainingSet, TrainingSetEvent, TrainingSetStream};
 use larder_definitions::run::{LEASE_TERM, Run, RunRequest, RunState, Scope, TrainingSetRequest};
 use larder_materializer::training::THREAD_NAME;
 use larder_types::{Error, ErrorCode, Result, Revision};
@@ -34,7 +34,7 @@ async fn feed() -> Feed {
 fn set(feed: &Feed) -> TrainingSet {
     TrainingSet {
         project: feed.project.clone(),
-        features: FeatureSelection::References(vec!["profile".parse().unwrap()]),
+        features: Asked::References(vec!["profile".parse().unwrap()]),
         spine_path: None,
         event_time: "t".to_owned(),
         output_path: None,
@@ -144,7 +144,7 @@ async fn one_that_fails_ends_its_run_with_the_reason() {
 async fn names_that_do_not_exist_make_no_run() {
     let feed = feed().await;
     let (client, _shutdown) = feed.service();
-    let features = FeatureSelection::References(vec!["profil".parse().unwrap()]);
+    let features = Asked::References(vec!["profil".parse().unwrap()]);
     let refused = client.training_set(&TrainingSet { features, ..set(&feed) }, endless()).await;
     assert_eq!(refused.err().unwrap().code(), ErrorCode::NotFound);
     assert_eq!(training_sets(&feed).await, 0);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use larder_client::{BatchFailure, PushBatch, RowResult, Target, TargetState, Written};
 use larder_connections::test_suite::UnreliableStore;
 use larder_types::{Error, ErrorCode};
@@ -189,7 +189,7 @@ async fn a_batch_that_is_sent_until_it_is_acknowledged_counts_once() {
 
 /// The log has the rows already: were the rest given up, training would know of them and serving would not.
 #[tokio::test]
-async fn a_batch_whose_caller_goes_away_is_brought_to_its_end() {
+async fn a_batch_whose_caller_goes_away_is_brought_to_its_end_before_the_process_ends() {
     let sandbox = Sandbox::start().await;
     sandbox.store.let_be(Fate::Held);
     let (client, batch) = (sandbox.client(), sandbox.batch("left", &["ann"], &[7]));
@@ -197,13 +197,11 @@ async fn a_batch_whose_caller_goes_away_is_brought_to_its_end() {
     sandbox.store.arrived(1).await;
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());
+    let mut stopping = Box::pin(sandbox.tasks.stop(Duration::from_secs(30)));
+    assert!((&mut stopping).now_or_never().is_none(), "it waits for the batch");
     sandbox.store.let_be(Fate::Done);
-    let is_served = async {
-        while sandbox.served(&["ann"]).await[0].1.is_none() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), is_served).await.unwrap();
+    stopping.await.unwrap();
+    sandbox.log.close().await;
     assert_eq!(sandbox.served(&["ann"]).await[0].0, "7");
     assert_eq!(sandbox.logged().await.len(), 1);
 }

@@ -8,8 +8,8 @@ use arrow::{
 };
 use futures::TryStreamExt;
 use larder_client::{
-    ChangeRequest, FeatureSelection, OnlineRequest, PushAnswer, PushBatch, PushClient, RegistryClient, RowResult,
-    ServingClient, Spawn, Target, Transport,
+    Asked, ChangeRequest, OnlineRequest, PushAnswer, PushBatch, PushClient, RegistryClient, RowResult, ServingClient,
+    Spawn, Target, Transport,
 };
 use larder_connections::DurableLocal;
 use larder_definitions::{ChangeSet, yaml::read_text};
@@ -17,7 +17,7 @@ use larder_online_store::{EmbeddedConfig, EmbeddedStore};
 use larder_push_ingest::{Deps, config::Config};
 use larder_push_log::{Compactor, CompactorOptions, PushLog, PushLogWriter, WriterOptions};
 use larder_registry_store::ObjectRegistryStore;
-use larder_service::{Endpoint, Metrics, Readiness, Shutdown, config::ServerConfig, server::Surroundings};
+use larder_service::{Endpoint, Metrics, Readiness, Shutdown, Tasks, config::ServerConfig, server::Surroundings};
 use larder_types::{Clock, ManualClock, Name, Result, Revision, RowVersion, ScalarType, Status, Timestamp, ValueType};
 use object_store::{ObjectStore, path::Path};
 use tempfile::TempDir;
@@ -68,6 +68,7 @@ pub(crate) struct Sandbox {
     pub(crate) store: Arc<FatefulStore>,
     pub(crate) disk: BreakableDisk,
     pub(crate) log: Arc<PushLogWriter>,
+    pub(crate) tasks: Tasks,
     pub(crate) endpoint: Endpoint,
     serving: ServingClient,
     log_store: Arc<DurableLocal>,
@@ -104,12 +105,14 @@ impl Sandbox {
         let log_store = Arc::new(local(Arc::new(disk.clone()), "push-log"));
         let options = WriterOptions { put_attempts: 1, ..WriterOptions::default() };
         let log = Arc::new(PushLogWriter::open(through(log_store.clone()), Path::default(), options, &clock));
+        let tasks = Tasks::new(Shutdown::new());
         let deps = Deps {
             store: store.clone(),
             log: log.clone(),
             registry: registry.clone(),
             clock: shared.clone(),
             spawn: spawn(),
+            tasks: tasks.clone(),
             surroundings: surroundings(),
         };
         let mut config = Config { server, ..Config::default() };
@@ -124,7 +127,7 @@ impl Sandbox {
         };
         let serving = larder_serving::build(&Default::default(), serving).unwrap();
         let serving = ServingClient::new(Transport::in_process(serving));
-        Self { clock, store, disk, log, endpoint, serving, log_store, _folder: folder }
+        Self { clock, store, disk, log, tasks, endpoint, serving, log_store, _folder: folder }
     }
 
     pub(crate) fn client(&self) -> PushClient {
@@ -192,7 +195,7 @@ pub(crate) async fn served(
 ) -> Vec<(String, Option<RowVersion>)> {
     let asked = OnlineRequest {
         project: name("shop"),
-        features: FeatureSelection::References(vec![feature.parse().unwrap()]),
+        features: Asked::References(vec![feature.parse().unwrap()]),
         entities: vec![("customer_id".to_owned(), texts(customers))],
         request_data: Vec::new(),
         full_names: false,

@@ -3,27 +3,16 @@
 mod registry;
 mod runs;
 
-use larder_contracts::status::to_status;
 use larder_service::{
-    authorize::{Action, Resource, ResourceKind, authorize},
-    call::CallContext,
+    authorize::{Action, Resource, authorize},
+    call::{CallContext, answer},
 };
 use larder_types::{Error, Result};
 pub use registry::RegistryGrpc;
 pub use runs::RunsGrpc;
-use tonic::{Request, Response, Status};
 
 /// The most items of one page.
 const PAGE: usize = 500;
-
-/// Takes the request apart, and makes a response or a status of what comes back.
-async fn answer<M, R>(
-    request: Request<M>,
-    work: impl AsyncFnOnce(CallContext, M) -> Result<R>,
-) -> Result<Response<R>, Status> {
-    let call = CallContext::of(&request);
-    work(call, request.into_inner()).await.map(Response::new).map_err(|error| to_status(&error))
-}
 
 /// One page of `items`; the token is the position of the next.
 fn page<T>(items: Vec<T>, size: u32, token: &str) -> Result<(Vec<T>, String)> {
@@ -47,5 +36,5 @@ fn allow(call: &CallContext, action: Action, project: &str) -> Result<()> {
 }
 
 fn allow_run(call: &CallContext, action: Action, project: &str, run: &str) -> Result<()> {
-    authorize(&call.caller, action, &[Resource::new(ResourceKind::Run, project, run)])
+    authorize(&call.caller, action, &[Resource::run(project, run)])
 }

@@ -88,6 +88,28 @@ async fn the_size_of_an_answer_is_that_of_its_values_and_versions() {
     }
 }
 
+/// The transport's limit lies above ours, on both sides.
+#[tokio::test]
+async fn an_answer_as_great_as_is_allowed_comes_through() {
+    let sandbox = shop().await;
+    let columns = vec![
+        ("customer_id", ints(&[1])),
+        ("score", floats(&[0.0])),
+        ("visits", Arc::new(arrow::array::Int32Array::from(vec![0])) as ArrayRef),
+        ("city", Arc::new(StringArray::from(vec!["x".repeat(3_000)]))),
+    ];
+    sandbox.push("visits", columns, vec![sandbox.clock.now()]).await;
+    let greater = sandbox.serving_with(|config| config.limits.max_answer_bytes = ByteSize::mebibytes(128));
+    for (endpoint, entities) in [(sandbox.serving_with(|_| ()), 22_000), (greater, 30_000)] {
+        let (clients, _open) = both_ways(endpoint).await;
+        for client in clients {
+            let asked = service("profile_service", vec![("customer_id", ints(&vec![1; entities]))]);
+            let answer = client.within(Duration::from_secs(60)).online_features(&asked).await.unwrap();
+            assert!(answer.features.iter().all(|feature| feature.values.len() == entities));
+        }
+    }
+}
+
 /// A number of rows that anybody can write is refused before anything is made of so many.
 #[tokio::test]
 async fn four_billion_rows_are_refused_at_once() {

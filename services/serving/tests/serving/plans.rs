@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use larder_client::{CatalogWatchOptions, FeatureSelection, OnlineRequest, Projects, RegistryClient};
+use larder_client::{CatalogWatchOptions, OnlineRequest, Projects, RegistryClient};
 use larder_definitions::selection::Asked;
 use larder_service::call::CallContext;
 use larder_serving::{
@@ -72,7 +72,7 @@ async fn requests_share_the_plan_of_their_revision() {
     let serving = Serving::new(sandbox.store.clone(), Arc::new(sandbox.clock.clone()), projects, Limits::default());
     let request = |min_revision| Request {
         project: "shop".to_owned(),
-        asked: FeatureSelection::Service(name("weather_service")),
+        asked: Asked::Service(name("weather_service")),
         entities: Vec::new(),
         request_data: Vec::new(),
         full_names: false,

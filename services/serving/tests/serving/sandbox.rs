@@ -12,7 +12,7 @@ use larder_definitions::{ChangeSet, yaml::read_text};
 use larder_online_store::{EmbeddedConfig, EmbeddedStore, OnlineStore};
 use larder_push_log::{PushLogWriter, WriterOptions};
 use larder_registry_store::ObjectRegistryStore;
-use larder_service::{Endpoint, Metrics, Readiness, Shutdown, config::ServerConfig, server::Surroundings};
+use larder_service::{Endpoint, Metrics, Readiness, Shutdown, Tasks, config::ServerConfig, server::Surroundings};
 use larder_serving::config::Config;
 use larder_types::{Clock, Error, ManualClock, Name, Result, Revision, Timestamp};
 use object_store::path::Path;
@@ -49,6 +49,7 @@ impl Sandbox {
             registry: registry.clone(),
             clock: shared,
             spawn: spawn(),
+            tasks: Tasks::new(Shutdown::new()),
             surroundings: surroundings(),
         };
         let config = larder_push_ingest::config::Config { server, ..Default::default() };

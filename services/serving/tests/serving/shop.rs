@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, StringArray, cast::AsArray};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
-use larder_client::{FeatureSelection, FeatureValues, OnlineAnswer, OnlineRequest};
+use larder_client::{Asked, FeatureValues, OnlineAnswer, OnlineRequest};
 use larder_types::{Revision, Status, Timestamp};
 
 use crate::sandbox::{Sandbox, name};
@@ -87,15 +87,15 @@ pub(crate) fn ago(now: Timestamp, seconds: i64) -> Timestamp {
 }
 
 pub(crate) fn service(service: &str, entities: Vec<(&str, ArrayRef)>) -> OnlineRequest {
-    asked(FeatureSelection::Service(name(service)), entities)
+    asked(Asked::Service(name(service)), entities)
 }
 
 pub(crate) fn references(references: &[&str], entities: Vec<(&str, ArrayRef)>) -> OnlineRequest {
     let references = references.iter().map(|reference| reference.parse().unwrap()).collect();
-    asked(FeatureSelection::References(references), entities)
+    asked(Asked::References(references), entities)
 }
 
-fn asked(features: FeatureSelection, entities: Vec<(&str, ArrayRef)>) -> OnlineRequest {
+fn asked(features: Asked, entities: Vec<(&str, ArrayRef)>) -> OnlineRequest {
     OnlineRequest {
         project: name("shop"),
         features,
