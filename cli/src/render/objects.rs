@@ -5,9 +5,9 @@ use std::{fmt::Write as _, time::Duration};
 use larder_client::{Project, SearchHit};
 use larder_definitions::{
     Catalog, Engine, FeatureService, FeatureView, Metadata, Object, ObjectId, ObjectKind, Relation, Source, SourceKind,
-    ViewUse,
+    ViewUse, schedule::Ticks,
 };
-use larder_types::format_duration;
+use larder_types::{Clock, SystemClock, format_duration};
 use serde_json::{Value, json};
 
 use super::{
@@ -310,7 +310,11 @@ fn source_facts(catalog: &Catalog, source: &Source) -> Vec<(&'static str, String
 }
 
 fn view_facts(catalog: &Catalog, view: &FeatureView) -> Vec<(&'static str, String)> {
-    let schedule = view.schedule.as_ref().map(|schedule| format!("{} ({})", schedule.cron, schedule.time_zone));
+    let schedule = view.schedule.as_ref().map(|schedule| {
+        let next = Ticks::new(schedule).ok().and_then(|ticks| ticks.next_after(SystemClock.now()));
+        let next = next.map(|next| format!(", next at {next}")).unwrap_or_default();
+        format!("{} ({}){next}", schedule.cron, schedule.time_zone)
+    });
     let resolved = catalog.feature_views.get(&view.name);
     let storage = resolved.map(|view| {
         format!("key space {}, row set {}, schema {}", view.key_space.number, view.row_set, view.schema.number())

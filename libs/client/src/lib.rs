@@ -28,6 +28,6 @@ pub use push::{
     BatchFailure, PushAnswer, PushBatch, PushClient, PushOutcome, Refusal, RowResult, Target, TargetState, Written,
 };
 pub use registry::{Applied, Declared, ObjectPage, Project, RegistryClient, RevisionPage, Rollback, RolledBack};
-pub use runs::{LeaseGrant, Renewal, RunFilter, RunPage, RunStream, RunsClient};
+pub use runs::{LeaseGrant, RunFilter, RunPage, RunStream, RunsClient};
 pub use serving::{FeatureValues, OnlineAnswer, OnlineRequest, Replay, ServingClient, ViewReplay};
 pub use transport::Transport;

@@ -35,15 +35,6 @@ pub struct LeaseGrant {
     pub run: Run,
 }
 
-/// A lease, renewed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Renewal {
-    /// How long it lasts from now on.
-    pub term: Duration,
-    /// Whether somebody wants the run stopped.
-    pub cancel_requested: bool,
-}
-
 /// Which runs are listed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RunFilter {
@@ -103,16 +94,6 @@ impl RunsClient {
         Ok(LeaseGrant { lease: LeaseNumber(lease), term: read_term(term)?, run: read_run(run)? })
     }
 
-    /// Keeps the lease for another term.
-    pub async fn renew_lease(&self, project: &Name, run_id: &str, lease: LeaseNumber) -> Result<Renewal> {
-        let (project, run_id) = (project.to_string(), run_id.to_owned());
-        let message = api::RenewLeaseRequest { project, run_id, lease: lease.0 };
-        let mut client = self.client.clone();
-        let answer = unary(self.deadline, message, |request| async move { client.renew_lease(request).await }).await?;
-        let api::RenewLeaseResponse { term, cancel_requested } = answer;
-        Ok(Renewal { term: read_term(term)?, cancel_requested })
-    }
-
     /// Fixes what there is to do. A run that has a plan keeps it, and the answer shows that one.
     pub async fn plan(&self, project: &Name, run_id: &str, lease: LeaseNumber, plan: &RunPlan) -> Result<Run> {
         let (project, run_id) = (project.to_string(), run_id.to_owned());
@@ -123,26 +104,26 @@ impl RunsClient {
         read_run(run)
     }
 
-    /// The rows of a part are in the store. `progress` is the whole run's, with this part.
-    pub async fn complete_part(
+    /// The rows of parts, by position in the plan, are in the store. `progress` is the whole run's, with these parts.
+    pub async fn complete_parts(
         &self,
         project: &Name,
         run_id: &str,
         lease: LeaseNumber,
-        part: usize,
+        parts: &[usize],
         progress: &Progress,
     ) -> Result<()> {
-        let message = api::CompletePartRequest {
+        let message = api::CompletePartsRequest {
             project: project.to_string(),
             run_id: run_id.to_owned(),
             lease: lease.0,
-            part: u32::try_from(part).unwrap_or(u32::MAX),
+            parts: parts.iter().map(|part| u32::try_from(*part).unwrap_or(u32::MAX)).collect(),
             progress: Some(progress.to_wire()),
         };
         let mut client = self.client.clone();
         let answer =
-            unary(self.deadline, message, |request| async move { client.complete_part(request).await }).await?;
-        let api::CompletePartResponse {} = answer;
+            unary(self.deadline, message, |request| async move { client.complete_parts(request).await }).await?;
+        let api::CompletePartsResponse {} = answer;
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! Runs, their plans, watermarks and ends.
 
+use std::sync::Arc;
+
 use larder_definitions::run::{
     EventTimes, FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, ReadFiles, Run, RunPlan,
     RunRequest, RunState, Scope, SpineDigest, TrainingSetRequest, Watermark, WatermarkKey,
@@ -25,7 +27,7 @@ impl Wire for Run {
             ended_at: self.ended_at.map(Timestamp::as_micros),
             lease: self.lease.as_ref().map_or(0, |(number, _)| number.0),
             holder: self.lease.as_ref().map(|(_, holder)| holder.clone()).unwrap_or_default(),
-            plan: self.plan.as_ref().map(RunPlan::to_wire),
+            plan: self.plan.as_deref().map(RunPlan::to_wire),
             parts_done: self.parts_done.clone(),
             progress: Some(self.progress.to_wire()),
             cancel_requested: self.cancel_requested,
@@ -61,7 +63,7 @@ impl Wire for Run {
             created_at: Timestamp::from_micros(created_at),
             ended_at: ended_at.map(Timestamp::from_micros),
             lease: (lease > 0).then_some((LeaseNumber(lease), holder)),
-            plan: at.read_optional("plan", plan)?,
+            plan: at.read_optional("plan", plan)?.map(Arc::new),
             parts_done,
             progress: at.read_optional("progress", progress)?.unwrap_or_default(),
             cancel_requested,

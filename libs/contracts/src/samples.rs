@@ -264,7 +264,7 @@ pub(crate) fn run() -> impl Strategy<Value = Run> {
             created_at,
             ended_at,
             lease,
-            plan,
+            plan: plan.map(Arc::new),
             parts_done,
             progress,
             cancel_requested,

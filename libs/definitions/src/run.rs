@@ -5,8 +5,9 @@
 mod event_times;
 mod fold;
 mod runs;
+mod shared;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use larder_types::{LeaseNumber, Name, Revision, RowSetNumber, SchemaNumber, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -296,13 +297,13 @@ pub enum RunEventKind {
         /// What.
         plan: Box<RunPlan>,
     },
-    /// A part's rows are in the store.
-    PartDone {
+    /// The rows of parts are in the store.
+    PartsDone {
         /// Under which lease.
         lease: LeaseNumber,
-        /// Its position in the plan.
-        part: usize,
-        /// The run's counts with this part.
+        /// Their positions in the plan.
+        parts: Vec<usize>,
+        /// The run's counts with these parts.
         progress: Progress,
     },
     /// Somebody wants it stopped.
@@ -360,8 +361,9 @@ pub struct Run {
     pub ended_at: Option<Timestamp>,
     /// The greatest lease ever given for it; `expires_at` is not part of the fold.
     pub lease: Option<(LeaseNumber, String)>,
-    /// What it fixed at its start.
-    pub plan: Option<RunPlan>,
+    /// What it fixed at its start. Shared, since it may be long.
+    #[serde(with = "shared")]
+    pub plan: Option<Arc<RunPlan>>,
     /// Which parts of the plan are done.
     pub parts_done: Vec<bool>,
     /// How much was done.

@@ -108,9 +108,9 @@ impl Lease {
         self.insist(|| self.runs.plan(&self.project, &self.run_id, self.number, plan)).await
     }
 
-    /// The rows of a part are where they belong.
-    pub(crate) async fn complete_part(&self, part: usize, progress: &Progress) -> Result<()> {
-        self.runs.complete_part(&self.project, &self.run_id, self.number, part, progress).await
+    /// The rows of parts are where they belong.
+    pub(crate) async fn complete_parts(&self, parts: &[usize], progress: &Progress) -> Result<()> {
+        self.runs.complete_parts(&self.project, &self.run_id, self.number, parts, progress).await
     }
 
     /// Ends the run.

@@ -136,18 +136,16 @@ impl Worker {
         let report = |progress: Progress| *counts.lock() = progress;
         let mut progress = run.progress;
         for batch in batches(&view, &plan.parts, self.batch_bytes) {
-            let mut left: Vec<usize> = batch.parts.iter().copied().filter(|part| !run.is_done(*part)).collect();
-            let Some(last) = left.pop() else { continue };
+            let left: Vec<usize> = batch.parts.iter().copied().filter(|part| !run.is_done(*part)).collect();
+            if left.is_empty() {
+                continue;
+            }
             // All of the batch, also what a killed worker had marked: rows of its parts may tie.
             let parts: Vec<&Part> = batch.parts.iter().filter_map(|part| plan.parts.get(*part)).collect();
             let loaded = self.loader.load(&load, &parts, batch.mode, progress, &report).await?;
-            // The rows count with the last part, lest they count twice when another worker goes on in between.
-            for part in left {
-                lease.complete_part(part, &progress).await?;
-                progress.parts_done += 1;
-            }
-            lease.complete_part(last, &loaded).await?;
-            progress = Progress { parts_done: progress.parts_done + 1, ..loaded };
+            // At once, lest rows count twice when another worker goes on in between.
+            lease.complete_parts(&left, &loaded).await?;
+            progress = Progress { parts_done: progress.parts_done + left.len() as u64, ..loaded };
             report(progress);
         }
         Ok(progress)

@@ -20,21 +20,31 @@ use larder_registry_store::RegistryStore;
 use larder_service::{
     config::ServerConfig,
     server::{Endpoint, GrpcServer, Surroundings, TRANSPORT_MESSAGE_LIMIT},
+    tasks::Tasks,
 };
 use larder_types::{Clock, Result};
 
 use crate::projects::Projects;
 
+/// What the service works with.
+pub struct Deps {
+    /// Where definitions and runs are kept.
+    pub store: Arc<dyn RegistryStore>,
+    /// Dates revisions, judges leases.
+    pub clock: Arc<dyn Clock>,
+    /// Brings changes to their end.
+    pub tasks: Tasks,
+    /// Metrics, readiness, shutdown.
+    pub surroundings: Surroundings,
+}
+
 /// Reads what the store has, and answers calls by it.
-pub async fn build(
-    config: &ServerConfig,
-    surroundings: Surroundings,
-    store: Arc<dyn RegistryStore>,
-    clock: Arc<dyn Clock>,
-) -> Result<Endpoint> {
+pub async fn build(config: &ServerConfig, deps: Deps) -> Result<Endpoint> {
+    let Deps { store, clock, tasks, surroundings } = deps;
     let projects = Arc::new(Projects::open(store, Arc::clone(&clock)).await?);
-    let registry = RegistryServiceServer::new(grpc::RegistryGrpc { projects: Arc::clone(&projects), clock });
-    let runs = RunServiceServer::new(grpc::RunsGrpc { projects });
+    let registry = grpc::RegistryGrpc { projects: Arc::clone(&projects), clock, tasks: tasks.clone() };
+    let registry = RegistryServiceServer::new(registry);
+    let runs = RunServiceServer::new(grpc::RunsGrpc { projects, tasks });
     GrpcServer::new(config, surroundings)
         .add(registry.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT))
         .add(runs.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT))

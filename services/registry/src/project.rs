@@ -191,8 +191,12 @@ impl Project {
             let catalog = Catalog::build_from(&next, Some(&current.catalog))?;
             let content = Bytes::from(record.encode()?);
             *may_be_old = true;
-            let appended = self.store.append(Log::Revisions(self.number), record.number.0, content).await?;
-            if appended == Appended::Ours {
+            let appended = self.store.append(Log::Revisions(self.number), record.number.0, content).await;
+            if appended.is_err() && self.catch_up().await.is_ok() {
+                // It may be there all the same; then it is shown at once.
+                *may_be_old = false;
+            }
+            if appended? == Appended::Ours {
                 *may_be_old = false;
                 let revision = next.revision;
                 self.publish(next, catalog);

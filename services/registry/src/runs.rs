@@ -113,18 +113,9 @@ impl Runs {
         Ok((number, run))
     }
 
-    /// Keeps the run for its holder; says whether somebody wants it stopped. CONFLICT where the lease is not the newest,
-    /// FAILED_PRECONDITION where the run has ended.
-    pub fn renew_lease(&self, id: &str, lease: LeaseNumber) -> Result<bool> {
-        self.touch(id, lease, None)
-    }
-
-    /// The same, with the counts so far.
+    /// Keeps the run for its holder, with the counts so far; says whether somebody wants it stopped. CONFLICT where the
+    /// lease is not the newest, FAILED_PRECONDITION where the run has ended.
     pub fn report_progress(&self, id: &str, lease: LeaseNumber, progress: Progress) -> Result<bool> {
-        self.touch(id, lease, Some(progress))
-    }
-
-    fn touch(&self, id: &str, lease: LeaseNumber, progress: Option<Progress>) -> Result<bool> {
         let folded = self.folded.read();
         let run = folded.run(id)?;
         run.check_lease(lease)?;
@@ -134,14 +125,10 @@ impl Runs {
         }
         let expires_at = self.clock.now().plus(LEASE_TERM);
         // With the runs held as they are, so that none is remembered after its end.
-        let mut memory = self.memory.lock();
-        let known = memory.get(id).and_then(|known| known.progress);
-        memory.insert(id.to_owned(), InMemory { lease, expires_at, progress: progress.or(known) });
+        self.memory.lock().insert(id.to_owned(), InMemory { lease, expires_at, progress: Some(progress) });
         let is_unwanted = run.cancel_requested;
-        drop((memory, folded));
-        if progress.is_some() {
-            self.changes.send_modify(|changes| *changes += 1);
-        }
+        drop(folded);
+        self.changes.send_modify(|changes| *changes += 1);
         Ok(is_unwanted)
     }
 
@@ -157,9 +144,15 @@ impl Runs {
         self.add(&mut events, id, RunEventKind::Planned { lease, plan: Box::new(plan) }).await
     }
 
-    /// A part's rows are in the store.
-    pub async fn complete_part(&self, id: &str, lease: LeaseNumber, part: usize, progress: Progress) -> Result<Run> {
-        let run = self.record(id, RunEventKind::PartDone { lease, part, progress }).await?;
+    /// The rows of parts are in the store.
+    pub async fn complete_parts(
+        &self,
+        id: &str,
+        lease: LeaseNumber,
+        parts: Vec<usize>,
+        progress: Progress,
+    ) -> Result<Run> {
+        let run = self.record(id, RunEventKind::PartsDone { lease, parts, progress }).await?;
         if let Some(known) = self.memory.lock().get_mut(id) {
             // What was reported before is older than what the event says.
             known.progress = None;
@@ -256,8 +249,12 @@ impl Runs {
             }
             events.may_be_more = true;
             let content = Bytes::from(event.encode()?);
-            let appended = self.store.append(Log::Runs(self.number), events.newest + 1, content).await?;
-            if appended == Appended::Ours {
+            let appended = self.store.append(Log::Runs(self.number), events.newest + 1, content).await;
+            if appended.is_err() {
+                // It may be there all the same; then it is shown at once.
+                let _ = self.settle(events).await;
+            }
+            if appended? == Appended::Ours {
                 events.may_be_more = false;
                 self.take_in(events, &event)?;
                 self.keep_snapshot(events.newest).await;

@@ -141,13 +141,13 @@ impl Services {
         surroundings: &Surroundings,
         tasks: &Tasks,
     ) -> Result<Self> {
-        let registry = larder_registry::build(
-            &config.registry.server,
-            surroundings.clone(),
-            Arc::clone(&stores.registry),
-            Arc::clone(clock),
-        )
-        .await?;
+        let registry = larder_registry::Deps {
+            store: Arc::clone(&stores.registry),
+            clock: Arc::clone(clock),
+            tasks: tasks.clone(),
+            surroundings: surroundings.clone(),
+        };
+        let registry = larder_registry::build(&config.registry.server, registry).await?;
         let to_registry = Transport::in_process(registry.clone());
         let spawn = spawn_on(tasks);
         let serving = larder_serving::Deps {

@@ -1,5 +1,7 @@
 //! A run as the fold of its events, and the fence of its leases.
 
+use std::sync::Arc;
+
 use larder_types::{Error, LeaseNumber, Result};
 
 use super::{Outcome, Part, Progress, Run, RunEvent, RunEventKind, RunPlan, RunRequest, RunState};
@@ -36,7 +38,7 @@ pub fn apply_event(run: Option<Run>, event: &RunEvent) -> Result<Run> {
         }
         RunEventKind::Leased { number, holder } => run.leased(*number, holder),
         RunEventKind::Planned { lease, plan } => run.planned(*lease, plan),
-        RunEventKind::PartDone { lease, part, progress } => run.part_done(*lease, *part, *progress),
+        RunEventKind::PartsDone { lease, parts, progress } => run.parts_done(*lease, parts, *progress),
         RunEventKind::CancelRequested { .. } => run.cancel_requested(),
         RunEventKind::Ended { lease, outcome } => run.ended(*lease, outcome, event),
     }
@@ -62,7 +64,7 @@ fn created(event: &RunEvent) -> Result<Run> {
         }),
         RunEventKind::Leased { .. }
         | RunEventKind::Planned { .. }
-        | RunEventKind::PartDone { .. }
+        | RunEventKind::PartsDone { .. }
         | RunEventKind::CancelRequested { .. }
         | RunEventKind::Ended { .. } => Err(Error::not_found(format!("run {} is not known", event.run))),
     }
@@ -83,13 +85,15 @@ impl Run {
     /// The run without the list of its parts and the positions it reaches, which may be long.
     #[must_use]
     pub fn without_parts(&self) -> Self {
-        let plan = self.plan.as_ref().map(|plan| RunPlan {
-            revision: plan.revision,
-            started_at: plan.started_at,
-            row_set: plan.row_set,
-            parts: Vec::new(),
-            watermarks: Vec::new(),
-            spine: plan.spine.clone(),
+        let plan = self.plan.as_ref().map(|plan| {
+            Arc::new(RunPlan {
+                revision: plan.revision,
+                started_at: plan.started_at,
+                row_set: plan.row_set,
+                parts: Vec::new(),
+                watermarks: Vec::new(),
+                spine: plan.spine.clone(),
+            })
         });
         Self {
             id: self.id.clone(),
@@ -147,7 +151,7 @@ impl Run {
         self.check_lease(lease)?;
         self.check_open("it cannot be planned")?;
         match &self.plan {
-            Some(known) if known == plan => Ok(self),
+            Some(known) if **known == *plan => Ok(self),
             Some(_) => Err(Error::failed_precondition(format!(
                 "run {} has fixed what there is to do: resume its plan, do not make another",
                 self.id
@@ -155,19 +159,23 @@ impl Run {
             None => {
                 self.parts_done = vec![false; plan.parts.len()];
                 self.progress.parts = plan.parts.len() as u64;
-                self.plan = Some(plan.clone());
+                self.plan = Some(Arc::new(plan.clone()));
                 Ok(self)
             }
         }
     }
 
-    fn part_done(mut self, lease: LeaseNumber, part: usize, progress: Progress) -> Result<Self> {
+    fn parts_done(mut self, lease: LeaseNumber, parts: &[usize], progress: Progress) -> Result<Self> {
         self.check_lease(lease)?;
         self.check_open("no part of it can be done")?;
-        match self.parts_done.get_mut(part) {
-            Some(done) if *done => return Ok(self),
-            Some(done) => *done = true,
-            None => return Err(Error::failed_precondition(format!("run {} has no part {part}", self.id))),
+        if let Some(unknown) = parts.iter().find(|part| **part >= self.parts_done.len()) {
+            return Err(Error::failed_precondition(format!("run {} has no part {unknown}", self.id)));
+        }
+        if parts.iter().all(|part| self.is_done(*part)) {
+            return Ok(self);
+        }
+        for part in parts {
+            self.parts_done[*part] = true;
         }
         self.progress = self.counted(progress);
         Ok(self)

@@ -397,13 +397,20 @@ fn whoever_declares_says_so_and_is_brief() {
 #[test]
 fn events_of_another_type_or_key_are_told() {
     let (_, state) = applied(&empty(), SAMPLE);
-    check(&state, &SAMPLE.replace("login_attempts_24h, type: int64", "login_attempts_24h, type: float64"), expect![[r#"
+    check(
+        &state,
+        &SAMPLE.replace("login_attempts_24h, type: int64", "login_attempts_24h, type: float64"),
+        expect![[r#"
         changed feature view real_time_features
           features.login_attempts_24h.type: int64 → float64
         MustMaterialize feature view real_time_features: new row set (the type of login_attempts_24h changes): the view must be materialized; until then its features are NOT_FOUND
         Note feature view real_time_features: events that were pushed before have login_attempts_24h as int64: its values of before count as null from now on
-    "#]]);
-    check(&state, &SAMPLE.replace("customer_id, type: string", "customer_id, type: int64"), expect![[r#"
+    "#]],
+    );
+    check(
+        &state,
+        &SAMPLE.replace("customer_id, type: string", "customer_id, type: int64"),
+        expect![[r#"
         changed entity customer
           join_keys.customer_id.type: string → int64
         changed entity pair
@@ -411,5 +418,6 @@ fn events_of_another_type_or_key_are_told() {
         MustMaterialize feature view customer_features: new row set (its join keys change): the view must be materialized; until then its features are NOT_FOUND
         MustMaterialize feature view real_time_features: new row set (its join keys change): the view must be materialized; until then its features are NOT_FOUND
         Note feature view real_time_features: events that were pushed before have other join keys and are left out from now on
-    "#]]);
+    "#]],
+    );
 }

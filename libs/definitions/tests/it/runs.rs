@@ -64,7 +64,7 @@ fn planned(run: &str, lease: u64, positions: &[(&str, Position)]) -> RunEvent {
 
 fn part_done(run: &str, lease: u64, part: usize) -> RunEvent {
     let progress = Progress { read: 10 * (part as u64 + 1), written: 9, ..Progress::default() };
-    event(run, 3, RunEventKind::PartDone { lease: LeaseNumber(lease), part, progress })
+    event(run, 3, RunEventKind::PartsDone { lease: LeaseNumber(lease), parts: vec![part], progress })
 }
 
 fn ended(run: &str, lease: Option<u64>, outcome: Outcome) -> RunEvent {

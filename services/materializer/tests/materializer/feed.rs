@@ -318,7 +318,8 @@ impl Feed {
         rows.iter().map(|row| row.id).zip(encoded).collect()
     }
 
-    async fn encoded(&self, rows: &[Row]) -> Vec<(Bytes, Bytes)> {
+    /// Keys and rows as they are stored.
+    pub(crate) async fn encoded(&self, rows: &[Row]) -> Vec<(Bytes, Bytes)> {
         let (view, catalog) = (self.view().await, self.catalog().await);
         let encoder = ViewRows::new(&view, catalog.project_number, None, Duration::ZERO).unwrap();
         let created =
@@ -356,7 +357,9 @@ async fn registry(clock: &ManualClock) -> Transport {
         Surroundings { metrics: Metrics::new().unwrap(), readiness: Readiness::new(), shutdown: Shutdown::new() };
     let store = Arc::new(ObjectRegistryStore::new(Arc::new(InMemory::new()), Path::default()));
     let config = ServerConfig::on_port(0);
-    Transport::in_process(larder_registry::build(&config, surroundings, store, Arc::new(clock.clone())).await.unwrap())
+    let tasks = Tasks::new(surroundings.shutdown.clone());
+    let deps = larder_registry::Deps { store, clock: Arc::new(clock.clone()), tasks, surroundings };
+    Transport::in_process(larder_registry::build(&config, deps).await.unwrap())
 }
 
 fn ids(rows: &[Row]) -> ArrayRef {

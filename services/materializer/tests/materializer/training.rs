@@ -82,7 +82,7 @@ async fn one_that_is_read_to_its_end_succeeds() {
         client.training_set(&set(&feed), stream::iter([Ok(spine_of_three()), Ok(spine_of_three())])).await.unwrap();
     let (run, rows) = all(events).await.unwrap();
     assert_eq!((run.state, rows, run.progress.written), (RunState::Succeeded, 6, 6), "{run:?}");
-    assert_eq!(run.plan.unwrap().spine.unwrap().rows, 6);
+    assert_eq!(run.plan.unwrap().spine.as_ref().unwrap().rows, 6);
     assert_eq!(feed.run(&run.id).await.state, RunState::Succeeded);
 }
 

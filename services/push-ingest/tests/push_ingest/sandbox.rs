@@ -96,7 +96,13 @@ impl Sandbox {
         let registry_store = local(Arc::new(BreakableDisk::default()), "registry");
         let registry_store = Arc::new(ObjectRegistryStore::new(Arc::new(registry_store), Path::default()));
         let server = ServerConfig::on_port(0);
-        let registry = larder_registry::build(&server, surroundings(), registry_store, shared.clone()).await.unwrap();
+        let registry = larder_registry::Deps {
+            store: registry_store,
+            clock: shared.clone(),
+            tasks: Tasks::new(Shutdown::new()),
+            surroundings: surroundings(),
+        };
+        let registry = larder_registry::build(&server, registry).await.unwrap();
         let registry = Transport::in_process(registry);
         apply(&registry).await;
         let store = EmbeddedStore::open(&folder.path().join("online.redb"), &EmbeddedConfig::default()).unwrap();

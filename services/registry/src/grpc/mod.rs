@@ -6,6 +6,7 @@ mod runs;
 use larder_service::{
     authorize::{Action, Resource, authorize},
     call::{CallContext, answer},
+    tasks::{OnFailure, TaskKind, Tasks},
 };
 use larder_types::{Error, Result};
 pub use registry::RegistryGrpc;
@@ -29,6 +30,16 @@ fn page<T>(items: Vec<T>, size: u32, token: &str) -> Result<(Vec<T>, String)> {
 
 fn unknown_token() -> Error {
     Error::invalid_field("page_token", "is not one of an answer before")
+}
+
+/// Changes are brought to their end though their caller goes: else the store would have what nobody here knows of.
+const CHANGE: TaskKind = TaskKind::new("change of the registry", OnFailure::Log);
+
+async fn see_through<T: Send + 'static>(
+    tasks: &Tasks,
+    change: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    tasks.see_through(CHANGE, change).await.flatten()
 }
 
 fn allow(call: &CallContext, action: Action, project: &str) -> Result<()> {

@@ -15,11 +15,11 @@ use larder_definitions::{
     state::{Declared, ProjectState},
     unknown_name,
 };
-use larder_service::{authorize::Action, call::CallContext};
+use larder_service::{authorize::Action, call::CallContext, tasks::Tasks};
 use larder_types::{Name, ProjectNumber, Result, Revision};
 use tonic::{Request, Response, Status};
 
-use super::{allow, answer, page, unknown_token};
+use super::{allow, answer, page, see_through, unknown_token};
 use crate::{
     explore,
     project::Made,
@@ -37,6 +37,8 @@ pub struct RegistryGrpc {
     pub projects: Arc<Projects>,
     /// The registry's clock.
     pub clock: Arc<dyn larder_types::Clock>,
+    /// Brings changes to their end.
+    pub tasks: Tasks,
 }
 
 type AnswerStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -48,14 +50,22 @@ impl RegistryService for RegistryGrpc {
     }
 
     async fn apply(&self, request: Request<api::ApplyRequest>) -> Result<Response<api::ApplyResponse>, Status> {
-        answer(request, async |call, message| self.apply_change(&call, message).await).await
+        answer(request, async |call, message| {
+            let registry = self.clone();
+            see_through(&self.tasks, async move { registry.apply_change(&call, message).await }).await
+        })
+        .await
     }
 
     async fn rollback(
         &self,
         request: Request<api::RollbackRequest>,
     ) -> Result<Response<api::RollbackResponse>, Status> {
-        answer(request, async |call, message| self.roll_back(&call, message).await).await
+        answer(request, async |call, message| {
+            let registry = self.clone();
+            see_through(&self.tasks, async move { registry.roll_back(&call, message).await }).await
+        })
+        .await
     }
 
     async fn list_projects(

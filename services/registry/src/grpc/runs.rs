@@ -10,12 +10,12 @@ use larder_contracts::{
     status::to_status,
 };
 use larder_definitions::run::{LEASE_TERM, Outcome, Progress, Run, RunPlan, RunRequest, RunState};
-use larder_service::{authorize::Action, call::CallContext, trace};
+use larder_service::{authorize::Action, call::CallContext, tasks::Tasks, trace};
 use larder_types::{Error, LeaseNumber, Result, RowSetNumber, Timestamp};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{allow, allow_run, answer, page, unknown_token};
+use super::{allow, allow_run, answer, page, see_through, unknown_token};
 use crate::projects::{Kept, Projects};
 
 /// Runs as a gRPC service.
@@ -23,6 +23,8 @@ use crate::projects::{Kept, Projects};
 pub struct RunsGrpc {
     /// Every project.
     pub projects: Arc<Projects>,
+    /// Brings changes to their end.
+    pub tasks: Tasks,
 }
 
 #[tonic::async_trait]
@@ -37,7 +39,9 @@ impl RunService for RunsGrpc {
             let id = if id.is_empty() { Uuid::now_v7().to_string() } else { id };
             allow_run(&call, action_of(&request), &project, &id)?;
             let principal = call.caller.principal.to_string();
-            let (run, created) = kept.runs.create(id, request, &principal, trace::current()).await?;
+            let traceparent = trace::current();
+            let create = async move { kept.runs.create(id, request, &principal, traceparent).await };
+            let (run, created) = see_through(&self.tasks, create).await?;
             Ok(api::CreateRunResponse { run: Some(run.to_wire()), created })
         })
         .await
@@ -49,20 +53,9 @@ impl RunService for RunsGrpc {
     ) -> Result<Response<api::AcquireLeaseResponse>, Status> {
         answer(request, async |call, api::AcquireLeaseRequest { project, run_id, holder }| {
             let kept = self.workable(&call, &project, &run_id)?;
-            let (lease, run) = kept.runs.acquire_lease(&run_id, &holder).await?;
+            let acquire = async move { kept.runs.acquire_lease(&run_id, &holder).await };
+            let (lease, run) = see_through(&self.tasks, acquire).await?;
             Ok(api::AcquireLeaseResponse { lease: lease.0, term: Some(term()?), run: Some(run.to_wire()) })
-        })
-        .await
-    }
-
-    async fn renew_lease(
-        &self,
-        request: Request<api::RenewLeaseRequest>,
-    ) -> Result<Response<api::RenewLeaseResponse>, Status> {
-        answer(request, async |call, api::RenewLeaseRequest { project, run_id, lease }| {
-            let kept = self.workable(&call, &project, &run_id)?;
-            let cancel_requested = kept.runs.renew_lease(&run_id, LeaseNumber(lease))?;
-            Ok(api::RenewLeaseResponse { term: Some(term()?), cancel_requested })
         })
         .await
     }
@@ -71,21 +64,24 @@ impl RunService for RunsGrpc {
         answer(request, async |call, api::PlanRunRequest { project, run_id, lease, plan }| {
             let kept = self.workable(&call, &project, &run_id)?;
             let plan: RunPlan = Path::ROOT.read("plan", plan)?;
-            let run = kept.runs.plan(&run_id, LeaseNumber(lease), plan).await?;
+            let plan = async move { kept.runs.plan(&run_id, LeaseNumber(lease), plan).await };
+            let run = see_through(&self.tasks, plan).await?;
             Ok(api::PlanRunResponse { run: Some(run.to_wire()) })
         })
         .await
     }
 
-    async fn complete_part(
+    async fn complete_parts(
         &self,
-        request: Request<api::CompletePartRequest>,
-    ) -> Result<Response<api::CompletePartResponse>, Status> {
-        answer(request, async |call, api::CompletePartRequest { project, run_id, lease, part, progress }| {
+        request: Request<api::CompletePartsRequest>,
+    ) -> Result<Response<api::CompletePartsResponse>, Status> {
+        answer(request, async |call, api::CompletePartsRequest { project, run_id, lease, parts, progress }| {
             let kept = self.workable(&call, &project, &run_id)?;
             let progress: Progress = Path::ROOT.read("progress", progress)?;
-            kept.runs.complete_part(&run_id, LeaseNumber(lease), part as usize, progress).await?;
-            Ok(api::CompletePartResponse {})
+            let parts = parts.into_iter().map(|part| part as usize).collect();
+            let complete = async move { kept.runs.complete_parts(&run_id, LeaseNumber(lease), parts, progress).await };
+            see_through(&self.tasks, complete).await?;
+            Ok(api::CompletePartsResponse {})
         })
         .await
     }
@@ -111,7 +107,7 @@ impl RunService for RunsGrpc {
             let kept = self.workable(&call, &project, &run_id)?;
             let outcome: Outcome = Path::ROOT.read("outcome", outcome)?;
             let lease = (lease > 0).then_some(LeaseNumber(lease));
-            let run = kept.runs.finish(&run_id, lease, outcome).await?;
+            let run = see_through(&self.tasks, async move { kept.runs.finish(&run_id, lease, outcome).await }).await?;
             Ok(api::FinishRunResponse { run: Some(run.to_wire()) })
         })
         .await
@@ -124,7 +120,8 @@ impl RunService for RunsGrpc {
         answer(request, async |call, api::CancelRunRequest { project, run_id }| {
             let kept = self.projects.get(&project)?;
             allow_run(&call, Action::CancelRun, &project, &run_id)?;
-            let run = kept.runs.cancel(&run_id, &call.caller.principal.to_string()).await?;
+            let cancel = async move { kept.runs.cancel(&run_id, &call.caller.principal.to_string()).await };
+            let run = see_through(&self.tasks, cancel).await?;
             Ok(api::CancelRunResponse { run: Some(run.to_wire()) })
         })
         .await

@@ -24,7 +24,7 @@ async fn full(storage: &Storage) {
     runs.acquire_lease(&project, "r", "ada").await.unwrap();
     runs.plan(&project, "r", lease, &plan(1, 5)).await.unwrap();
     for part in 0..2 {
-        runs.complete_part(&project, "r", lease, part, &counts(10)).await.unwrap();
+        runs.complete_parts(&project, "r", lease, &[part], &counts(10)).await.unwrap();
     }
     runs.finish(&project, "r", lease, &succeeded()).await.unwrap();
 }

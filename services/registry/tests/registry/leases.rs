@@ -86,7 +86,7 @@ async fn begun(runs: &RunsClient, id: &str, reached: u64) {
 
 async fn do_all_parts(runs: &RunsClient, id: &str) {
     for part in 0..2 {
-        runs.complete_part(&project(), id, LeaseNumber(1), part, &counts(10)).await.unwrap();
+        runs.complete_parts(&project(), id, LeaseNumber(1), &[part], &counts(10)).await.unwrap();
     }
 }
 
@@ -137,20 +137,15 @@ async fn a_lease_is_for_one_until_it_is_over_and_each_is_numbered_higher() {
         assert_eq!(code(runs.acquire_lease(&project(), "r", "bob").await), ErrorCode::Conflict);
         clock.advance(MICROSECOND);
     }
-    // Renewed, it lasts a term from then; so it does by a report of counts.
-    for number in 0..3 {
-        if number % 2 == 0 {
-            let renewal = runs.renew_lease(&project(), "r", LeaseNumber(4)).await.unwrap();
-            assert_eq!((renewal.term, renewal.cancel_requested), (LEASE_TERM, false));
-        } else {
-            assert!(!runs.report_progress(&project(), "r", LeaseNumber(4), &counts(3)).await.unwrap());
-        }
+    // Reported on, it lasts a term from then.
+    for _ in 0..3 {
+        assert!(!runs.report_progress(&project(), "r", LeaseNumber(4), &counts(3)).await.unwrap());
         clock.advance(LEASE_TERM - MICROSECOND);
         assert_eq!(code(runs.acquire_lease(&project(), "r", "bob").await), ErrorCode::Conflict);
     }
     // Nobody took it when it was over: its holder may go on.
     clock.advance(LEASE_TERM);
-    runs.renew_lease(&project(), "r", LeaseNumber(4)).await.unwrap();
+    runs.report_progress(&project(), "r", LeaseNumber(4), &counts(3)).await.unwrap();
     assert_eq!(code(runs.acquire_lease(&project(), "r", "bob").await), ErrorCode::Conflict);
     clock.advance(LEASE_TERM);
     assert_eq!(runs.acquire_lease(&project(), "r", "bob").await.unwrap().lease, LeaseNumber(5));
@@ -162,10 +157,9 @@ async fn all_calls(runs: &RunsClient, id: &str, lease: LeaseNumber) -> Vec<(&'st
     let project = project();
     let nothing = |_| ();
     vec![
-        ("renew", runs.renew_lease(&project, id, lease).await.map(|_| ())),
         ("report", runs.report_progress(&project, id, lease, &counts(99)).await.map(nothing)),
         ("plan", runs.plan(&project, id, lease, &plan(9, 99)).await.map(|_| ())),
-        ("part", runs.complete_part(&project, id, lease, 1, &counts(99)).await),
+        ("part", runs.complete_parts(&project, id, lease, &[1], &counts(99)).await),
         ("fail", runs.finish(&project, id, lease, &failed()).await.map(|_| ())),
         ("cancelled", runs.finish(&project, id, lease, &Outcome::Cancelled).await.map(|_| ())),
         ("succeed", runs.finish(&project, id, lease, &succeeded()).await.map(|_| ())),
@@ -176,7 +170,7 @@ async fn all_calls(runs: &RunsClient, id: &str, lease: LeaseNumber) -> Vec<(&'st
 async fn another_lease_than_the_newest_changes_nothing() {
     let (storage, _registry, clock, runs) = rig().await;
     begun(&runs, "r", 5).await;
-    runs.complete_part(&project(), "r", LeaseNumber(1), 0, &counts(10)).await.unwrap();
+    runs.complete_parts(&project(), "r", LeaseNumber(1), &[0], &counts(10)).await.unwrap();
     clock.advance(LEASE_TERM);
     assert_eq!(runs.acquire_lease(&project(), "r", "bob").await.unwrap().lease, LeaseNumber(2));
     let (before, kept) = (runs.get(&project(), "r").await.unwrap(), storage.contents().await);
@@ -205,19 +199,19 @@ async fn another_lease_than_the_newest_changes_nothing() {
 async fn the_next_worker_goes_on_by_the_plan_that_is_there() {
     let (_storage, _registry, clock, runs) = rig().await;
     begun(&runs, "r", 5).await;
-    runs.complete_part(&project(), "r", LeaseNumber(1), 1, &counts(10)).await.unwrap();
+    runs.complete_parts(&project(), "r", LeaseNumber(1), &[1], &counts(10)).await.unwrap();
     clock.advance(LEASE_TERM);
     let grant = runs.acquire_lease(&project(), "r", "bob").await.unwrap();
-    assert_eq!((grant.run.plan.as_ref(), &grant.run.parts_done[..]), (Some(&plan(1, 5)), &[false, true][..]));
+    assert_eq!((grant.run.plan.as_deref(), &grant.run.parts_done[..]), (Some(&plan(1, 5)), &[false, true][..]));
     let planned = runs.plan(&project(), "r", grant.lease, &plan(2, 77)).await.unwrap();
-    assert_eq!(planned.plan, Some(plan(1, 5)), "the first plan stays");
+    assert_eq!(planned.plan.as_deref(), Some(&plan(1, 5)), "the first plan stays");
     let error = runs.finish(&project(), "r", grant.lease, &succeeded()).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::FailedPrecondition);
     assert!(error.message().contains("1 of its 2 parts are not done"), "{error}");
     for _ in 0..2 {
-        runs.complete_part(&project(), "r", grant.lease, 0, &counts(20)).await.unwrap();
+        runs.complete_parts(&project(), "r", grant.lease, &[0], &counts(20)).await.unwrap();
     }
-    let error = runs.complete_part(&project(), "r", grant.lease, 2, &counts(20)).await.unwrap_err();
+    let error = runs.complete_parts(&project(), "r", grant.lease, &[2], &counts(20)).await.unwrap_err();
     assert_eq!((error.code(), error.message()), (ErrorCode::FailedPrecondition, "run r has no part 2"));
     assert_eq!(watermark(&runs).await, None, "not before the end");
     let done = runs.finish(&project(), "r", grant.lease, &succeeded()).await.unwrap();
@@ -266,7 +260,6 @@ async fn an_end_may_be_told_twice_and_nothing_follows_it() {
             let answer = runs.finish(&project(), id, LeaseNumber(1), &other).await;
             assert_eq!(code(answer), ErrorCode::FailedPrecondition, "{id} {other:?}");
         }
-        assert_eq!(code(runs.renew_lease(&project(), id, LeaseNumber(1)).await), ErrorCode::FailedPrecondition);
         let report = runs.report_progress(&project(), id, LeaseNumber(1), &counts(9)).await;
         assert_eq!(code(report), ErrorCode::FailedPrecondition);
         clock.advance(LEASE_TERM);
@@ -290,7 +283,6 @@ async fn a_run_that_is_not_wanted_ends_at_once_or_by_its_worker() {
         let asked = runs.cancel(&project(), "running").await.unwrap();
         assert_eq!((asked.state, asked.cancel_requested), (RunState::Running, true));
     }
-    assert!(runs.renew_lease(&project(), "running", LeaseNumber(1)).await.unwrap().cancel_requested);
     assert!(runs.report_progress(&project(), "running", LeaseNumber(1), &counts(1)).await.unwrap());
     // Its worker died before it heard of it: the next one does.
     clock.advance(LEASE_TERM);

@@ -5,6 +5,7 @@
 
 mod changes;
 mod concurrent;
+mod cut_calls;
 mod damaged;
 mod declared;
 mod exploring;

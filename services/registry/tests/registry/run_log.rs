@@ -36,7 +36,7 @@ async fn whatever_was_answered_is_there_after_a_restart() {
             0 => drop(runs.create(&project, "r", &materialize("profile")).await.unwrap()),
             1 => drop(runs.acquire_lease(&project, "r", "ada").await.unwrap()),
             2 => drop(runs.plan(&project, "r", lease, &plan(1, 5)).await.unwrap()),
-            3 | 4 => runs.complete_part(&project, "r", lease, step - 3, &counts(10)).await.unwrap(),
+            3 | 4 => runs.complete_parts(&project, "r", lease, &[step - 3], &counts(10)).await.unwrap(),
             5 => drop(runs.cancel(&project, "r").await.unwrap()),
             6 => drop(runs.finish(&project, "r", lease, &succeeded()).await.unwrap()),
             _ => assert_eq!(watermark(&runs).await, Some(5)),
@@ -64,7 +64,7 @@ async fn a_registry_that_starts_anew_waits_a_term_before_it_gives_a_run_to_anoth
         let error = runs.acquire_lease(&project(), id, "bob").await.unwrap_err();
         assert_eq!(error.code(), ErrorCode::Conflict, "{id}");
     }
-    runs.renew_lease(&project(), "kept", LeaseNumber(1)).await.unwrap();
+    runs.report_progress(&project(), "kept", LeaseNumber(1), &counts(1)).await.unwrap();
     clock.advance(Duration::from_micros(1));
     assert_eq!(runs.acquire_lease(&project(), "left", "bob").await.unwrap().lease, LeaseNumber(2));
     assert_eq!(runs.acquire_lease(&project(), "kept", "bob").await.unwrap_err().code(), ErrorCode::Conflict);
@@ -86,7 +86,7 @@ async fn old_events_are_folded_into_a_snapshot() {
         runs.acquire_lease(&project, &id, "ada").await.unwrap();
         runs.plan(&project, &id, lease, &plan(1, number + 1)).await.unwrap();
         for part in 0..2 {
-            runs.complete_part(&project, &id, lease, part, &counts(10)).await.unwrap();
+            runs.complete_parts(&project, &id, lease, &[part], &counts(10)).await.unwrap();
         }
         runs.cancel(&project, &id).await.unwrap();
         let outcome = if number % 3 == 0 { Outcome::Cancelled } else { succeeded() };

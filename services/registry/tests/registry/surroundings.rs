@@ -13,7 +13,7 @@ use futures::TryStreamExt as _;
 use larder_client::{RegistryClient, RunsClient, Transport};
 use larder_connections::DurableLocal;
 use larder_registry_store::ObjectRegistryStore;
-use larder_service::{Endpoint, Metrics, Readiness, Shutdown, config::ServerConfig, server::Surroundings};
+use larder_service::{Endpoint, Metrics, Readiness, Shutdown, Tasks, config::ServerConfig, server::Surroundings};
 use larder_test_kit::temporary_folder;
 use larder_types::{ManualClock, Name, Result};
 use object_store::{ObjectStore, ObjectStoreExt as _, memory::InMemory, path::Path};
@@ -110,7 +110,9 @@ impl Registry {
             Surroundings { metrics: Metrics::new()?, readiness: Readiness::new(), shutdown: shutdown.clone() };
         let store = Arc::new(ObjectRegistryStore::new(objects, Path::default()));
         let config = ServerConfig::on_port(0);
-        let endpoint = larder_registry::build(&config, surroundings, store, Arc::new(clock.clone())).await?;
+        let tasks = Tasks::new(shutdown.clone());
+        let deps = larder_registry::Deps { store, clock: Arc::new(clock.clone()), tasks, surroundings };
+        let endpoint = larder_registry::build(&config, deps).await?;
         Ok(Self { endpoint, shutdown })
     }
 

@@ -38,8 +38,13 @@ impl Sandbox {
         let local = |name: &str| Arc::new(DurableLocal::open(&folder.path().join(name), Duration::ZERO).unwrap());
         let registry_store = ObjectRegistryStore::new(local("registry"), Path::default());
         let server = ServerConfig::on_port(0);
-        let registry = larder_registry::build(&server, surroundings(), Arc::new(registry_store), shared.clone());
-        let registry = Transport::in_process(registry.await.unwrap());
+        let registry = larder_registry::Deps {
+            store: Arc::new(registry_store),
+            clock: shared.clone(),
+            tasks: Tasks::new(Shutdown::new()),
+            surroundings: surroundings(),
+        };
+        let registry = Transport::in_process(larder_registry::build(&server, registry).await.unwrap());
         let embedded = EmbeddedStore::open(&folder.path().join("online.redb"), &EmbeddedConfig::default()).unwrap();
         let embedded: Arc<dyn OnlineStore> = Arc::new(embedded);
         let log = PushLogWriter::open(local("push-log"), Path::default(), WriterOptions::default(), &clock);
