@@ -20,7 +20,7 @@ fn total(code: &str) -> String {
 #[tokio::test]
 async fn a_call_that_takes_too_long_ends_with_deadline_exceeded() {
     let mut world = World::new();
-    world.config.default_deadline = Span::millis(30);
+    world.config.default_deadline = Span(Duration::from_millis(30));
     let status = world.client().get_online_features(ask("wait")).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(status.message(), "the call took longer than the 30ms that the call had");

@@ -1,5 +1,7 @@
 //! Over a real socket: health, reflection, the admin port, and the same answers as in process.
 
+use std::time::Duration;
+
 use larder_contracts::serving::v1::serving_service_client::ServingServiceClient;
 use larder_service::{
     PeerAddress,
@@ -71,7 +73,7 @@ async fn reflection_lists_what_is_served() {
 #[tokio::test]
 async fn a_deadline_is_deadline_exceeded_here_too_and_the_callers_address_is_known() {
     let mut world = World::new();
-    world.config.default_deadline = Span::millis(50);
+    world.config.default_deadline = Span(Duration::from_millis(50));
     let mut client = ServingServiceClient::new(serve(&world).await);
     let status = client.get_online_features(ask("wait")).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);

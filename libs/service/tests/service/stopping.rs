@@ -93,7 +93,7 @@ async fn a_call_in_flight_is_answered_a_stream_ends_and_everything_closes_in_ord
 #[tokio::test]
 async fn a_call_that_does_not_end_is_cut_at_the_drain_timeout() {
     let mut world = World::new();
-    world.config.drain_timeout = Span::millis(50);
+    world.config.drain_timeout = Span(Duration::from_millis(50));
     let tasks = Tasks::new(world.surroundings.shutdown.clone());
     let (host, channel) = host(&world, &tasks).await;
     let running = tokio::spawn(host.run());

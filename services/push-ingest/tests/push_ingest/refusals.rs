@@ -47,7 +47,7 @@ async fn rows_are_refused_one_by_one_with_the_reason() {
 
 #[tokio::test]
 async fn a_batch_of_refused_rows_alone_is_answered_and_written_nowhere() {
-    let sandbox = Sandbox::with(|config| config.max_ahead = Span::millis(1_500)).await;
+    let sandbox = Sandbox::with(|config| config.max_ahead = Span(Duration::from_millis(1_500))).await;
     let late = micros(sandbox.clock.now(), 1_500_001);
     let batch = PushBatch { event_times: vec![late; 2], ..sandbox.batch("b", &["a", "b"], &[1, 2]) };
     let answer = sandbox.push(batch.clone()).await.unwrap();

@@ -200,7 +200,7 @@ async fn a_deadline_ends_a_read_that_takes_longer() {
     let hurried = sandbox.client().within(Duration::from_millis(50));
     assert_eq!(hurried.online_features(&profiles(1)).await.unwrap_err().code(), ErrorCode::DeadlineExceeded);
     // The service's own, whatever its caller would give.
-    let endpoint = sandbox.serving_with(|config| config.server.max_deadline = Span::millis(300));
+    let endpoint = sandbox.serving_with(|config| config.server.max_deadline = Span(Duration::from_millis(300)));
     let (clients, _open) = both_ways(endpoint).await;
     for client in clients {
         let error = client.within(Duration::from_secs(50)).online_features(&profiles(1)).await.unwrap_err();
