@@ -20,7 +20,10 @@ use larder_offline_store::history::{
 use larder_online_store::{KeyWrite, OnlineStore, RowOutcome, WriteMode};
 use larder_types::{Clock, Error, Name, Result, Timestamp};
 
-use crate::latest::{KeyedRow, LatestRows};
+use crate::{
+    latest::{KeyedRow, LatestRows},
+    plan::beside,
+};
 
 /// Rows of one call to the store: fewer cost the embedded one a transaction each too often.
 const WRITE_ROWS: usize = 65_536;
@@ -65,18 +68,34 @@ impl Loader {
     ) -> Result<Progress> {
         let mut latest = LatestRows::new(self.memory, &self.spill_folder);
         for part in parts {
-            let mut stream = self.history.read_part(load.project, load.view, part, load.range).await?;
-            while let Some(batch) = stream.batches.next().await {
-                let (kept, seen) = self.take_in(load, latest, batch?).await?;
-                latest = kept;
-                counts.future += seen.future;
-                counts.expired += seen.expired;
-                counts.refused += seen.refused;
-                progress(with_reader(counts, &stream.counts));
-            }
-            counts = with_reader(counts, &stream.counts);
+            (latest, counts) = self.read(load, part, load.range, latest, counts, progress).await?;
+        }
+        for (part, range) in beside(load.view, parts) {
+            // These rows count where they are a part.
+            (latest, _) = self.read(load, &part, range.and(load.range), latest, counts, &|_| {}).await?;
         }
         self.write(load, latest, mode, counts, progress).await
+    }
+
+    async fn read(
+        &self,
+        load: &Load<'_>,
+        part: &Part,
+        range: TimeRange,
+        mut latest: LatestRows,
+        mut counts: Progress,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<(LatestRows, Progress)> {
+        let mut stream = self.history.read_part(load.project, load.view, part, range).await?;
+        while let Some(batch) = stream.batches.next().await {
+            let (kept, seen) = self.take_in(load, latest, batch?).await?;
+            latest = kept;
+            counts.future += seen.future;
+            counts.expired += seen.expired;
+            counts.refused += seen.refused;
+            progress(with_reader(counts, &stream.counts));
+        }
+        Ok((latest, with_reader(counts, &stream.counts)))
     }
 
     /// Encodes a batch and keeps the latest rows, away from the threads that answer calls.

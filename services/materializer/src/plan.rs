@@ -1,13 +1,16 @@
 //! What a materialization is to read, decided from what it was asked for, what there is and what was read before. Pure:
 //! tested without a store.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use larder_definitions::{
     ResolvedSource, ResolvedView, SourceKind,
-    run::{Part, PartKind, Position, Run, RunPlan, RunRequest, RunState, Scope, Watermark, WatermarkKey, overlapping},
+    run::{
+        EventTimes, Part, PartKind, Position, Run, RunPlan, RunRequest, RunState, Scope, Watermark, WatermarkKey,
+        overlapping,
+    },
 };
-use larder_offline_store::history::ReadBefore;
+use larder_offline_store::history::{ReadBefore, TimeRange};
 use larder_online_store::WriteMode;
 use larder_types::{Name, Revision, RowSetNumber, Timestamp};
 
@@ -89,20 +92,47 @@ pub fn batches(view: &ResolvedView, parts: &[Part], bytes: u64) -> Vec<Batch> {
     batches
 }
 
-/// Parts apart whose rows never tie: pushed rows have a created time, the rows of a source without one have the lowest.
+/// What of the push log is read beside the parts of a batch: all that can have rows of times equal to those of files that
+/// replace. Of rows that tie the greatest has to stay, though the log be no part of the run, or a part of another batch.
+///
+/// Nothing more of it: what else has event times in common with a file that replaces is of the same batch, but beyond those
+/// times a row of the log would replace what nobody reads again.
+pub fn beside(view: &ResolvedView, batch: &[&Part]) -> Vec<(Part, TimeRange)> {
+    let Some(push_source) = view.push_source.as_ref().filter(|_| may_tie(view)) else { return Vec::new() };
+    let source = &push_source.definition.name;
+    if batch.iter().any(|part| part.source == *source) {
+        return Vec::new();
+    }
+    let files: Vec<&&Part> = batch.iter().filter(|part| part.replaces).collect();
+    let times: Vec<_> = files.iter().map(|part| part.event_times).collect();
+    let stretch = |group: Vec<usize>| {
+        let event_times =
+            group.into_iter().map(|file| times[file].unwrap_or(EventTimes::ALL)).reduce(EventTimes::with)?;
+        let what = PartKind::Log { from: BTreeMap::new(), to: BTreeMap::new() };
+        let part = Part { source: source.clone(), what, event_times: Some(event_times), replaces: true };
+        Some((part, TimeRange::of(event_times)))
+    };
+    overlapping(&times).into_iter().filter_map(stretch).collect()
+}
+
+/// Parts apart whose rows never tie.
 fn by_ties(view: &ResolvedView, parts: &[Part], chosen: Vec<usize>) -> Vec<Vec<usize>> {
-    let batch_source = view.batch_source.as_ref().map(|source| &source.definition);
-    let has_created_time = batch_source.is_some_and(|source| match &source.kind {
+    if may_tie(view) {
+        return vec![chosen];
+    }
+    let pushed = view.push_source.as_ref().map(|source| &source.definition.name);
+    let (log, files) = chosen.into_iter().partition(|part| pushed == Some(&parts[*part].source));
+    vec![log, files]
+}
+
+/// Whether a pushed row may tie with one of the batch source: pushed rows have a created time, the rows of a source without
+/// one have the lowest.
+fn may_tie(view: &ResolvedView) -> bool {
+    view.batch_source.as_ref().is_some_and(|source| match &source.definition.kind {
         SourceKind::Parquet(parquet) => parquet.created_time.is_some(),
         SourceKind::Postgres(postgres) => postgres.created_time.is_some(),
         SourceKind::Push(_) => true,
-    });
-    if has_created_time {
-        return vec![chosen];
-    }
-    let (files, log) =
-        chosen.into_iter().partition(|part| batch_source.is_some_and(|known| known.name == parts[*part].source));
-    vec![log, files]
+    })
 }
 
 fn joined(parts: &[Part], groups: Vec<Vec<usize>>, bytes: u64, mode: WriteMode) -> Vec<Batch> {

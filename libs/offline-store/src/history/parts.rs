@@ -4,7 +4,8 @@
 //! there now is right, whatever the bytes of the one in the store. So a part says whether its rows replace stored ones of
 //! equal times. Rows of a file that was not there before do not: whichever file is read first, the greater row stays. A
 //! file that changed replaces, and so that it does not win against what other files say of the same times, all files that
-//! have event times in common with it are read again.
+//! have event times in common with it are read again; what the push log says of those times is read beside them by whoever
+//! reads them. A push log that was never read as the view is declared now replaces, and then all files are read again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -80,20 +81,22 @@ impl HistorySource {
         before: &ReadBefore,
         started_at: Timestamp,
     ) -> Result<ViewParts> {
+        let log = match &view.push_source {
+            Some(source) => Some(self.new_log(project, &source.definition.name, before, started_at).await?),
+            None => None,
+        };
+        let log_replaces = log.iter().flat_map(|log| &log.parts).any(|part| part.replaces);
         let mut found = ViewParts::default();
-        let mut corrected = false;
         if let Some(source) = &view.batch_source {
             let parquet = parquet_of(source)?;
-            let files = self.new_files(source, parquet, before, started_at, &mut found).await;
-            files.map_err(|error| error.context(format!("source {}", source.definition.name)))?;
             // Pushed rows have a created time, the rows of a source without one have the lowest: they never tie.
-            corrected = parquet.created_time.is_some() && found.parts.iter().any(|part| part.replaces);
+            let again = before.again || (parquet.created_time.is_some() && log_replaces);
+            let files = self.new_files(source, parquet, &ReadBefore { again, ..before.clone() }, started_at).await;
+            found = files.map_err(|error| error.context(format!("source {}", source.definition.name)))?;
         }
-        if let Some(source) = &view.push_source {
-            let again = before.again || corrected;
-            let known = before.positions.get(&source.definition.name);
-            self.new_log(project, &source.definition.name, known, again, started_at, &mut found).await?;
-        }
+        let log = log.unwrap_or_default();
+        found.parts.extend(log.parts);
+        found.positions.extend(log.positions);
         Ok(found)
     }
 
@@ -103,8 +106,7 @@ impl HistorySource {
         parquet: &ParquetSource,
         before: &ReadBefore,
         started_at: Timestamp,
-        found: &mut ViewParts,
-    ) -> Result<()> {
+    ) -> Result<ViewParts> {
         let listed = self.roots().list(&parquet.path, "parquet").await?;
         let known = match before.positions.get(&source.definition.name) {
             Some(Position::Files(known)) => Some(known).filter(|_| !before.again),
@@ -114,7 +116,7 @@ impl HistorySource {
         let has_changed = files.iter().any(|file| file.seen == Seen::Changed);
         look_up_times(&mut files, &parquet.event_time, |file| file.seen != Seen::Before || has_changed).await?;
         let again = read_again(&files, started_at);
-        let mut read = ReadFiles::default();
+        let (mut parts, mut read) = (Vec::new(), ReadFiles::default());
         for (file, replaces) in files.into_iter().zip(again) {
             let SeenFile { file: FoundFile { version, .. }, seen, event_times } = file;
             if seen == Seen::Before && !replaces {
@@ -125,10 +127,9 @@ impl HistorySource {
             }
             read.files.push(version.clone());
             let what = PartKind::File(version);
-            found.parts.push(Part { source: source.definition.name.clone(), what, event_times, replaces });
+            parts.push(Part { source: source.definition.name.clone(), what, event_times, replaces });
         }
-        found.positions.push((source.definition.name.clone(), Position::Files(read)));
-        Ok(())
+        Ok(ViewParts { parts, positions: vec![(source.definition.name.clone(), Position::Files(read))] })
     }
 
     /// Rows of the log are never corrected in place. They replace only what was written when the view was declared
@@ -137,26 +138,22 @@ impl HistorySource {
         &self,
         project: &Name,
         source: &Name,
-        known: Option<&Position>,
-        again: bool,
+        before: &ReadBefore,
         started_at: Timestamp,
-        found: &mut ViewParts,
-    ) -> Result<()> {
-        let known = match known {
+    ) -> Result<ViewParts> {
+        let known = match before.positions.get(source) {
             Some(Position::Log(known)) => Some(known),
             Some(Position::Files(_) | Position::Time(_)) | None => None,
         };
-        let from = known.filter(|_| !again).cloned().unwrap_or_default();
+        let from = known.filter(|_| !before.again).cloned().unwrap_or_default();
         let began = log_position(&from)?;
         let snapshot = self.log(source)?.snapshot(project, source, Some(&began)).await?;
         let position = by_text(&snapshot.position_until(started_at, &began));
-        if let Some(event_times) = event_times(&snapshot) {
+        let part = event_times(&snapshot).map(|event_times| {
             let what = PartKind::Log { from, to: by_text(&snapshot.position) };
-            let event_times = Some(event_times);
-            found.parts.push(Part { source: source.clone(), what, event_times, replaces: known.is_none() });
-        }
-        found.positions.push((source.clone(), Position::Log(position)));
-        Ok(())
+            Part { source: source.clone(), what, event_times: Some(event_times), replaces: known.is_none() }
+        });
+        Ok(ViewParts { parts: part.into_iter().collect(), positions: vec![(source.clone(), Position::Log(position))] })
     }
 }
 

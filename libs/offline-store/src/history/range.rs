@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use larder_definitions::run::EventTimes;
 use larder_types::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,23 @@ pub struct TimeRange {
 impl TimeRange {
     /// All times.
     pub const ALL: Self = Self { start: None, end: None };
+
+    /// Just these times.
+    pub fn of(times: EventTimes) -> Self {
+        // After the greatest time of all there is none.
+        let end = (times.last < Timestamp::MAX).then(|| Timestamp::from_micros(times.last.as_micros() + 1));
+        Self { start: Some(times.first), end }
+    }
+
+    /// The times that both hold.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let end = match (self.end, other.end) {
+            (Some(one), Some(another)) => Some(one.min(another)),
+            (end, None) | (None, end) => end,
+        };
+        Self { start: self.start.max(other.start), end }
+    }
 
     /// Whether it holds this time.
     pub fn contains(self, time: Timestamp) -> bool {
@@ -56,6 +74,18 @@ impl ReadCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_of_times_hold_the_last_one_too() {
+        let at = Timestamp::from_micros;
+        let of = |first, last| TimeRange::of(EventTimes { first, last });
+        assert_eq!(of(at(3), at(5)), TimeRange { start: Some(at(3)), end: Some(at(6)) });
+        assert!(of(at(3), Timestamp::MAX).contains(Timestamp::MAX));
+        let later = TimeRange { start: Some(at(4)), end: None };
+        assert_eq!(of(at(3), at(5)).and(later), TimeRange { start: Some(at(4)), end: Some(at(6)) });
+        assert_eq!(later.and(of(at(3), at(5))), of(at(4), at(5)));
+        assert_eq!(TimeRange::ALL.and(later), later);
+    }
 
     #[test]
     fn ranges_are_half_open() {

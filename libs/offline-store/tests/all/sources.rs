@@ -5,12 +5,15 @@ use std::{fs, sync::Arc};
 use arrow::array::{Array, ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::Int32Type;
 use expect_test::{Expect, expect};
-use larder_definitions::{JoinKey, KeySpace, ResolvedView, run::PartKind};
+use larder_definitions::{
+    JoinKey, KeySpace, ResolvedView,
+    run::{Part, PartKind, Position},
+};
 use larder_offline_store::{
     history::{ReadBefore, TimeRange},
     storage::Roots,
 };
-use larder_types::{ErrorCode, KeyType, ScalarType, Timestamp};
+use larder_types::{ErrorCode, KeyType, Name, ScalarType, Timestamp};
 
 use crate::fixture::{MINUTE, Shop, batch, merchants, minutes, pretty, profiles, rates, texts};
 
@@ -288,6 +291,26 @@ async fn a_file_cut_short_or_of_another_kind_is_named() {
             .unwrap();
         let error = shop.read("profile", TimeRange::ALL).await.unwrap_err();
         expected.assert_eq(&shop.text(&error));
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_was_not_read_before_makes_all_files_be_read_beside_it() {
+    let shop = Shop::stocked().await;
+    let (project, view) = (&shop.catalog.project, shop.view("profile"));
+    let plan = async |positions: Vec<(Name, Position)>| {
+        let before = ReadBefore { positions: positions.into_iter().collect(), ..ReadBefore::default() };
+        shop.history.plan_parts(project, &view, &before, Timestamp::MAX).await.unwrap()
+    };
+    let (files, log): (Vec<_>, Vec<_>) =
+        plan(vec![]).await.positions.into_iter().partition(|(_, position)| matches!(position, Position::Files(_)));
+    for (before, files, logs) in
+        [(vec![], 2, 1), (files.clone(), 2, 1), (log.clone(), 2, 0), ([files, log].concat(), 0, 0)]
+    {
+        let parts = plan(before).await.parts;
+        let is_file = |part: &&Part| matches!(part.what, PartKind::File(_));
+        assert_eq!((parts.iter().filter(is_file).count(), parts.len()), (files, files + logs));
+        assert!(parts.iter().all(|part| part.replaces));
     }
 }
 

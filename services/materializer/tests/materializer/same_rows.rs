@@ -1,9 +1,23 @@
 //! Whatever files come and are corrected, whatever is pushed, whichever runs are made and interrupted: after a run each
 //! customer is served the latest row of the history there is.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod ties;
 
-use larder_definitions::run::{LEASE_TERM, RunState, Scope};
+use std::{
+    cmp::Ordering,
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use larder_codec::{EncodedKeys, compare_rows};
+use larder_definitions::run::{LEASE_TERM, Outcome, RunState, Scope};
+use larder_online_store::{KeyWrite, OnlineStore, RowOutcome, WriteMode, interposed::Interposed};
 use larder_types::Timestamp;
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +27,7 @@ use crate::{
     interrupted::Interrupted,
 };
 
-const CUSTOMERS: i64 = 3;
+const CUSTOMERS: i64 = 2;
 
 /// What happens.
 #[derive(Debug, Clone)]
@@ -22,19 +36,22 @@ enum Step {
     File { number: u8, rows: Vec<Row>, statistics: bool },
     /// Events are pushed, to the log alone or online as well.
     Push { rows: Vec<Row>, online: bool },
-    /// A run, whose first workers are stopped after so many writes; then a file may be corrected.
-    Run { scope: Scope, stopped_after: Vec<u8>, corrected: Option<(u8, Vec<Row>)> },
+    /// A run, whose first workers are stopped after so many writes; then a file may be corrected, or the run be cancelled.
+    Run { scope: Scope, stopped_after: Vec<u8>, corrected: Option<(u8, Vec<Row>)>, cancelled: bool },
     /// Minutes go by.
     Wait(u8),
 }
 
-fn rows(max_event: i64) -> impl Strategy<Value = Vec<Row>> {
-    let row = (0..CUSTOMERS, 0..max_event, 0_i64..2, proptest::char::range('a', 'd'))
+/// With few times, so that most rows of files and pushes tie, or with more of them.
+fn rows(few_times: bool, max_event: i64) -> impl Strategy<Value = Vec<Row>> {
+    let (event, created) = if few_times { (2..4, 0..1) } else { (0..max_event, 0_i64..2) };
+    let row = (0..CUSTOMERS, event, created, proptest::char::range('a', 'd'))
         .prop_map(|(id, event, created, letter)| Row { id, event, created: Some(created), deleted: false, letter });
     proptest::collection::vec(row, 1..4)
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step(few_times: bool) -> impl Strategy<Value = Step> {
+    let rows = move |max_event| rows(few_times, max_event);
     let file = (0_u8..5, rows(8), any::<bool>()).prop_map(|(number, rows, statistics)| Step::File {
         number,
         rows,
@@ -55,8 +72,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_i64..5, 1_i64..3).prop_map(move |(start, length)| Scope::Range { start: at(start), end: at(start + length) }),
     ];
     let corrected = proptest::option::weighted(0.3, (0_u8..5, rows(8)));
-    let run = (scope, proptest::collection::vec(0_u8..3, 0..2), corrected)
-        .prop_map(|(scope, stopped_after, corrected)| Step::Run { scope, stopped_after, corrected });
+    let run = (scope, proptest::collection::vec(0_u8..3, 0..2), corrected, proptest::bool::weighted(0.2)).prop_map(
+        |(scope, stopped_after, corrected, cancelled)| Step::Run { scope, stopped_after, corrected, cancelled },
+    );
     prop_oneof![3 => file, 2 => push, 3 => run, 1 => (1_u8..3).prop_map(Step::Wait)]
 }
 
@@ -95,6 +113,60 @@ impl History {
     }
 }
 
+/// Sees whether a row that was pushed online is ever taken for a lesser one.
+struct Watched {
+    store: Arc<dyn OnlineStore>,
+    pushed: Vec<(Bytes, Bytes)>,
+    went_back: AtomicBool,
+}
+
+impl Watched {
+    async fn new(feed: &Feed, pushed: &[Row]) -> Arc<Self> {
+        let (store, pushed) = (feed.store.clone(), feed.encoded(pushed).await);
+        Arc::new(Self { store, pushed, went_back: AtomicBool::new(false) })
+    }
+
+    fn check(&self) -> Result<(), TestCaseError> {
+        prop_assert!(!self.went_back.load(Relaxed), "a row went back behind one that was pushed");
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Interposed for Watched {
+    fn store(&self) -> &Arc<dyn OnlineStore> {
+        &self.store
+    }
+
+    async fn on_write(
+        &self,
+        writes: Vec<KeyWrite>,
+        mode: WriteMode,
+        now: Timestamp,
+    ) -> larder_types::Result<Vec<RowOutcome>> {
+        let row_set = writes.first().map(|write| write.rows[0].row_set);
+        let outcomes = self.store.write(writes, mode, now).await?;
+        let keys: EncodedKeys = self.pushed.iter().map(|(key, _)| Some(key)).collect();
+        let rows = self.store.read(&keys, row_set.as_slice()).await?;
+        let is_lesser = |(at, (_, pushed)): (usize, &(Bytes, Bytes))| {
+            row_set.is_some() && rows.get(at, 0).is_none_or(|row| compare_rows(row, pushed) == Ordering::Less)
+        };
+        if self.pushed.iter().enumerate().any(is_lesser) {
+            self.went_back.store(true, Relaxed);
+        }
+        Ok(outcomes)
+    }
+}
+
+/// As the worker that has the run ends it when it hears of that.
+async fn cancel(feed: &Feed, id: &str) {
+    let run = feed.runs.cancel(&feed.project, id).await.unwrap();
+    if !run.state.is_final() {
+        let grant = feed.runs.acquire_lease(&feed.project, id, "whoever is next").await.unwrap();
+        feed.runs.finish(&feed.project, id, grant.lease, &Outcome::Cancelled).await.unwrap();
+    }
+}
+
 async fn check(has_created_time: bool, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let feed = Feed::new(has_created_time).await;
     let mut history = History::default();
@@ -102,7 +174,7 @@ async fn check(has_created_time: bool, steps: Vec<Step>) -> Result<(), TestCaseE
     // A folder without a file is an error: it may be misspelt.
     let first = Row { id: 0, event: 0, created: Some(0), deleted: false, letter: 'a' };
     history.write(&feed, 9, vec![first], true);
-    let last = Step::Run { scope: Scope::Incremental, stopped_after: vec![], corrected: None };
+    let last = Step::Run { scope: Scope::Incremental, stopped_after: vec![], corrected: None, cancelled: false };
     for step in steps.into_iter().chain([last]) {
         match step {
             Step::File { number, rows, statistics } => history.write(&feed, number, rows, statistics),
@@ -114,23 +186,29 @@ async fn check(has_created_time: bool, steps: Vec<Step>) -> Result<(), TestCaseE
                 history.log.extend(rows);
             }
             Step::Wait(minutes) => feed.clock.advance(Duration::from_secs(60 * u64::from(minutes))),
-            Step::Run { scope, stopped_after, mut corrected } => {
+            Step::Run { scope, stopped_after, mut corrected, cancelled } => {
                 let mut is_current = !matches!(scope, Scope::Range { .. });
                 let run = feed.create(scope).await;
+                let watched = Watched::new(&feed, &history.online).await;
                 for writes in stopped_after {
                     let stop = CancellationToken::new();
                     let is_done = writes % 2 == 0;
                     let writes_left = u32::from(writes).into();
-                    let store =
-                        Interrupted { store: feed.store.clone(), writes_left, is_done, stop: Some(stop.clone()) };
+                    let store = Interrupted { store: watched.clone(), writes_left, is_done, stop: Some(stop.clone()) };
                     feed.work(&run, Arc::new(store), &stop).await;
                     feed.clock.advance(LEASE_TERM);
+                    watched.check()?;
                     if let Some((number, rows)) = corrected.take() {
                         history.write(&feed, number, rows, true);
                         is_current = false;
                     }
                 }
-                let run = feed.work(&run, feed.store.clone(), &CancellationToken::new()).await;
+                if cancelled {
+                    cancel(&feed, &run.id).await;
+                    continue;
+                }
+                let run = feed.work(&run, watched.clone(), &CancellationToken::new()).await;
+                watched.check()?;
                 if is_current {
                     prop_assert_eq!(run.state, RunState::Succeeded, "{:?}", run.error);
                     let latest = history.latest(has_created_time, run.plan.unwrap().started_at);
@@ -149,7 +227,7 @@ proptest! {
     #[test]
     fn the_latest_row_of_each_customer_is_served(
         has_created_time in any::<bool>(),
-        steps in proptest::collection::vec(step(), 1..14),
+        steps in any::<bool>().prop_flat_map(|few_times| proptest::collection::vec(step(few_times), 1..14)),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(check(has_created_time, steps))?;
