@@ -23,11 +23,12 @@ import pyarrow.parquet as pq
 import pytest
 from larder_process import LarderProcess
 
+import columns
 import generate
 import model_server
 import prove
 import train_model
-from feature_platform import FeaturePlatform
+from feature_platform import FeaturePlatform, serving_pb2
 
 EXAMPLE = Path(__file__).parent.parent
 UNKNOWN = "CUST99999999"
@@ -191,6 +192,17 @@ def test_training_equals_serving(stage: Stage, monkeypatch: pytest.MonkeyPatch, 
     status = prove.main([str(option) for option in options])
     assert status == 0, capsys.readouterr().out
     assert capsys.readouterr().out.count(": 0 differ\n") == len(prove.SERVICES)
+
+
+def test_a_stream_of_many_small_requests_is_answered_to_its_end(stage: Stage) -> None:
+    """A sender that is quicker than the service waits for it, however small its messages are."""
+    customer = columns.named("customer_id", columns.STRING, [UNKNOWN])
+    references = serving_pb2.FeatureReferences(references=["customer_features.age"])
+    request = serving_pb2.GetOnlineFeaturesRequest(project="credit_scoring", references=references, entities=[customer])
+    message = serving_pb2.StreamOnlineFeaturesRequest(request=request)
+    assert message.ByteSize() < 128
+    answers = stage.platform.serving.StreamOnlineFeatures(iter([message] * 20_000), timeout=120)
+    assert sum(1 for _ in answers) == 20_000
 
 
 def test_an_error_of_larder_is_passed_on(stage: Stage) -> None:

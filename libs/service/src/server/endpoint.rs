@@ -45,6 +45,12 @@ use crate::{
     trace,
 };
 
+/// What a caller may send of one stream, and of all streams of a connection, before the server has read it. HTTP/2 ends
+/// a connection whose small frames wait unread (`too_many_data_frames`), by a budget of half the connection's window: that
+/// is enough for a dozen streams of frames of 20 bytes.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 64 << 20;
+
 /// All services of one server behind all of its layers. A clone is the same endpoint.
 ///
 /// It is a tower service: [`Endpoint::serve`] puts it on the network, and a generated client takes it as its transport.
@@ -95,7 +101,8 @@ impl Endpoint {
         tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(*config.keepalive_interval))
             .http2_keepalive_timeout(Some(*config.keepalive_timeout))
-            .http2_adaptive_window(Some(true))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .serve_with_incoming_shutdown(self, incoming, stop.cancelled_owned())
             .await
             .map_err(|error| Error::unavailable("the gRPC port cannot be served").with_source(error))

@@ -111,6 +111,29 @@ async fn a_stream_works_on_so_many_batches_at_once_and_no_more() {
     assert_eq!(sandbox.store.most_at_once(), AHEAD);
 }
 
+/// A sender that is quicker than the service waits, however small what it sends is: nothing ends its connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_many_small_batches_waits_for_the_service() {
+    const BATCHES: usize = 3_000;
+    let sandbox = Sandbox::start().await;
+    let [_, client] = both_ways(&sandbox).await;
+    sandbox.store.let_be(Fate::Held);
+    let batch = |number: usize| PushBatch {
+        target: Target::Online,
+        ..sandbox.batch(&number.to_string(), &["a"], &[i64::try_from(number).unwrap()])
+    };
+    let batches: Vec<_> = (0..BATCHES).map(batch).collect();
+    let outcomes = client.push_stream(stream::iter(batches), BATCHES).await.unwrap();
+    let outcomes = tokio::spawn(outcomes.collect::<Vec<_>>());
+    sandbox.store.arrived(u32::try_from(AHEAD).unwrap()).await;
+    // Time for all that the windows let through to come and wait.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    sandbox.store.let_be(Fate::Done);
+    let outcomes = outcomes.await.unwrap();
+    let good = outcomes.iter().filter(|outcome| outcome.as_ref().is_ok_and(|outcome| outcome.result.is_ok())).count();
+    assert_eq!((outcomes.len(), good), (BATCHES, BATCHES), "{:?}", outcomes.last());
+}
+
 /// The client takes no more from its source than may be unacknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_sends_no_more_than_may_be_unacknowledged() {
