@@ -82,11 +82,11 @@ fn read_files(path: &Path, references: References) -> Result<FeatureRepository, 
     let unreadable = |path: &Path, error: std::io::Error| {
         vec![Problem::new("", format!("{} cannot be read: {error}", path.display()))]
     };
-    let files = definition_files(path)?;
-    if files.is_empty() {
+    let (files, problems) = paths::found_files(path);
+    if files.is_empty() && problems.is_empty() {
         return Err(vec![Problem::new("", format!("no definitions (*.yaml, *.yml) are in {}", path.display()))]);
     }
-    let mut reading = Reading::default();
+    let mut reading = Reading { problems, ..Reading::default() };
     for file in &files {
         let shown = file.strip_prefix("./").unwrap_or(file).display().to_string();
         match fs::read(file) {

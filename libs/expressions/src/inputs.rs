@@ -1,5 +1,7 @@
 //! The columns an expression may read, and how their names are found.
 
+use std::collections::BTreeSet;
+
 use larder_types::{Error, Name, ValueType, near_names};
 use serde::{Deserialize, Serialize};
 
@@ -57,9 +59,17 @@ fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
 fn ambiguous(inputs: &[Input], name: &str) -> String {
     let candidates = inputs.iter().filter(|input| input.name == name);
     let (views, request): (Vec<_>, Vec<_>) = candidates.partition(|input| input.view.is_some());
-    let views: Vec<_> = views.into_iter().map(|input| format!("`{}`", input.full_name())).collect();
-    let request = if request.is_empty() { "" } else { " (the request data of that name must be renamed to be used)" };
-    format!("`{name}` is ambiguous: write {}{request}", views.join(" or "))
+    let views: BTreeSet<_> = views.into_iter().map(|input| format!("`{}`", input.full_name())).collect();
+    let views: Vec<_> = views.into_iter().collect();
+    match (views.as_slice(), request.is_empty()) {
+        ([], _) => format!("`{name}` is ambiguous: request data is declared twice under that name"),
+        ([one], true) => format!("`{name}` is ambiguous: {one} is there twice"),
+        (several, true) => format!("`{name}` is ambiguous: write {}", several.join(" or ")),
+        (several, false) => format!(
+            "`{name}` is ambiguous: write {} (the request data of that name must be renamed to be used)",
+            several.join(" or ")
+        ),
+    }
 }
 
 /// `: did you mean …?`, or what there is when nothing is near.

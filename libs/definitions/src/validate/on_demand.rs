@@ -27,7 +27,16 @@ impl<'a> Checker<'a> {
         let features_path = format!("{path}.features");
         self.check_distinct(&features_path, "feature", view.features.iter().map(|feature| &feature.name));
         for feature in &view.features {
-            self.check_name(&format!("{features_path}.{}", feature.name), &feature.name);
+            let path = format!("{features_path}.{}", feature.name);
+            self.check_name(&path, &feature.name);
+            if view.request.iter().any(|field| field.name == feature.name) {
+                let message = format!(
+                    "feature `{}` has the name of request data of this view, beside which it stands in every training set: \
+                     give one of them another name",
+                    feature.name
+                );
+                self.problem(path, message);
+            }
         }
         if inputs_are_known && !self.is_computed_before(view) {
             self.expressions_of(&path, view);

@@ -27,6 +27,10 @@ impl<'a> Used<'a> {
 struct RequestColumn<'a> {
     value_type: ValueType,
     view: &'a Name,
+    /// What the view takes it for.
+    what: &'static str,
+    /// The path of the mapping that names it, if one does.
+    mapped_at: Option<String>,
 }
 
 impl<'a> Checker<'a> {
@@ -38,6 +42,7 @@ impl<'a> Checker<'a> {
         }
         let mut outputs = Outputs::default();
         let mut columns = BTreeMap::new();
+        let mut answered = Vec::new();
         for (position, view_use) in service.features.iter().enumerate() {
             let path = format!("{path}.features[{position}]");
             if let Some(alias) = &view_use.alias {
@@ -47,6 +52,10 @@ impl<'a> Checker<'a> {
             self.selected(&path, view_use, used);
             self.outputs(&path, view_use, used, &mut outputs);
             self.join_keys(&path, view_use, used, &mut columns);
+            self.answered(&path, view_use, used, &mut answered);
+        }
+        for feature in &answered {
+            self.beside_columns(feature, &columns);
         }
     }
 
@@ -115,6 +124,55 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// The features of a use that are answered under their own names: those of an alias have it before them.
+    fn answered(&self, path: &str, view_use: &'a ViewUse, used: Used<'a>, answered: &mut Vec<Answered<'a>>) {
+        if view_use.alias.is_some() {
+            return;
+        }
+        let features = used.features();
+        let is_told = |name: &Name| match used {
+            Used::Stored(view) => self.keys_of(view).any(|key| key == name),
+            Used::Computed(view) => view.request.iter().any(|field| field.name == *name),
+        };
+        let chosen: Vec<(&'a Name, String)> = if view_use.select.is_empty() {
+            features.into_iter().map(|name| (name, path.to_owned())).collect()
+        } else {
+            let selected = view_use.select.iter().enumerate();
+            let selected = selected.map(|(position, name)| (name, format!("{path}.select[{position}]")));
+            selected.filter(|(name, _)| features.contains(name)).collect()
+        };
+        // What is wrong with the view itself is told there.
+        let chosen = chosen.into_iter().filter(|(name, _)| !is_told(name));
+        answered.extend(chosen.map(|(name, path)| Answered { name, view: &view_use.view, path }));
+    }
+
+    /// A training set has the request's columns and the features beside each other.
+    fn beside_columns(&mut self, feature: &Answered<'_>, columns: &BTreeMap<&Name, RequestColumn<'_>>) {
+        let Some(column) = columns.get(feature.name) else { return };
+        let (Answered { name, view, path }, RequestColumn { what, view: of, mapped_at, .. }) = (feature, column);
+        match mapped_at {
+            Some(at) => self.problem(
+                at,
+                format!(
+                    "the request's column `{name}` would have the name of a feature that the service answers, `{name}` of view \
+                     `{view}`: take the join key from a column of another name, or use `{view}` under an alias with `as`"
+                ),
+            ),
+            None => self.problem(
+                path,
+                format!(
+                    "feature `{name}` of view `{view}` has the name of a column that requests of the service have, the {what} \
+                     `{name}` of view `{of}`: use `{view}` under an alias with `as`, or give one of them another name"
+                ),
+            ),
+        }
+    }
+
+    fn keys_of(&self, view: &'a FeatureView) -> impl Iterator<Item = &'a Name> {
+        let entities = view.entities.iter().filter_map(|name| self.index.entities.get(name.as_str()));
+        entities.flat_map(|entity| &entity.join_keys).map(|key| &key.name)
+    }
+
     /// The feature views behind a use.
     fn stored_views(&self, used: Used<'a>) -> Vec<&'a FeatureView> {
         match used {
@@ -154,14 +212,19 @@ impl<'a> Checker<'a> {
                 self.problem(path, format!("view `{}` has no join key `{key}`{hint}", view_use.view));
             }
         }
-        let mapped = keys.iter().map(|(key, value_type)| (view_use.join_keys.get(*key).unwrap_or(*key), *value_type));
+        let mapped = keys.iter().map(|(key, value_type)| {
+            let column = view_use.join_keys.get(*key);
+            let mapped_at = column.map(|_| format!("{path}.join_keys.{key}"));
+            (column.unwrap_or(*key), *value_type, "join key", mapped_at)
+        });
         let request = match used {
             Used::Stored(_) => [].iter(),
             Used::Computed(view) => view.request.iter(),
         };
-        let request = request.map(|field| (&field.name, field.value_type));
-        for (column, value_type) in mapped.chain(request) {
-            let other = columns.entry(column).or_insert(RequestColumn { value_type, view: &view_use.view });
+        let request = request.map(|field| (&field.name, field.value_type, "request data", None));
+        for (column, value_type, what, mapped_at) in mapped.chain(request) {
+            let this = RequestColumn { value_type, view: &view_use.view, what, mapped_at };
+            let other = columns.entry(column).or_insert(this);
             if !agree(other.value_type, value_type) {
                 let message = format!(
                     "the request's column `{column}` would be {value_type} for view `{}` and {} for view `{}`: map the join \
@@ -179,6 +242,13 @@ fn agree(one: ValueType, other: ValueType) -> bool {
     let is_integer =
         |value_type| matches!(value_type, ValueType::Scalar(ScalarType::Int32) | ValueType::Scalar(ScalarType::Int64));
     one == other || (is_integer(one) && is_integer(other))
+}
+
+/// A feature that is answered under its own name.
+struct Answered<'a> {
+    name: &'a Name,
+    view: &'a Name,
+    path: String,
 }
 
 /// What an answer of the service has so far.

@@ -13,8 +13,14 @@ use crate::Problem;
 /// Hidden files and folders are left out. Links are followed, and what can be reached in several ways, or in a circle, is
 /// read once. What cannot be looked at is a problem: objects that are overlooked would be taken for removed ones.
 pub fn definition_files(path: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
+    let (files, problems) = found_files(path);
+    if problems.is_empty() { Ok(files) } else { Err(problems) }
+}
+
+/// The files that were found, and what could not be looked at.
+pub(super) fn found_files(path: &Path) -> (Vec<PathBuf>, Vec<Problem>) {
     if path.is_file() {
-        return Ok(vec![path.to_owned()]);
+        return (vec![path.to_owned()], Vec::new());
     }
     let mut walk = Walk::default();
     walk.below(path.to_owned());
@@ -23,7 +29,7 @@ pub fn definition_files(path: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
         walk.link(link);
     }
     walk.files.sort();
-    if walk.problems.is_empty() { Ok(walk.files) } else { Err(walk.problems) }
+    (walk.files, walk.problems)
 }
 
 /// A folder that is being looked through.

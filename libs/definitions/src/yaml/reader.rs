@@ -90,6 +90,7 @@ impl Reader {
 
     fn unknown_field(&mut self, key: &Key, what: &str, known: &[&'static str]) {
         let hint = match did_you_mean(&key.text, known.iter().copied()) {
+            _ if known.is_empty() => ": it has no fields".to_owned(),
             near if near.is_empty() => format!("; its fields are {}", known.join(", ")),
             near => near,
         };

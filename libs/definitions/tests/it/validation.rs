@@ -431,6 +431,84 @@ feature_services:
     );
 }
 
+/// A training set has what the request brings and what is answered beside each other, so all of it needs a name of its own.
+#[test]
+fn what_is_answered_is_told_from_what_is_asked_with() {
+    check_more(
+        "---
+entities:
+  - { name: merchant, join_keys: [{ name: merchant_id, type: int64 }] }
+feature_views:
+  - name: shop
+    entities: [merchant]
+    source: history
+    features: [{ name: customer_id, type: string }, { name: size, type: int64 }]
+  - name: own_key
+    entities: [merchant]
+    source: history
+    features: [{ name: merchant_id, type: int64 }]
+on_demand_feature_views:
+  - name: offer
+    inputs: [profile]
+    request: [{ name: size, type: int64 }]
+    features: [{ name: customer_id, type: int64, sql: age }, { name: r, type: int64, sql: age + size }]
+  - name: itself
+    request: [{ name: q, type: int64 }]
+    features: [{ name: q, type: int64, sql: q + 1 }]
+feature_services:
+  - name: key
+    features: [{ view: offer }]
+  - name: request
+    features: [{ view: shop, select: [size] }, { view: offer, select: [r] }]
+  - name: key_of_another
+    features: [{ view: shop, select: [size, customer_id] }, { view: profile, select: [income] }]
+  - name: mapped
+    features: [{ view: profile, select: [income, age], join_keys: { customer_id: age } }]
+  - name: told_at_the_view
+    features: [{ view: itself }, { view: own_key }]
+  - name: told_apart
+    features:
+      - { view: shop, as: s }
+      - { view: offer, select: [r], join_keys: { customer_id: who } }
+      - { view: profile, as: p, join_keys: { customer_id: age } }
+      - { view: profile, select: [income], join_keys: { customer_id: who } }
+",
+        expect![[r#"
+            larder.yaml:29:16: feature `merchant_id` has the name of a join key of entity `merchant`
+            larder.yaml:37:16: feature `q` has the name of request data of this view, beside which it stands in every training set: give one of them another name
+            larder.yaml:40:16: feature `customer_id` of view `offer` has the name of a column that requests of the service have, the join key `customer_id` of view `offer`: use `offer` under an alias with `as`, or give one of them another name
+            larder.yaml:42:39: feature `size` of view `shop` has the name of a column that requests of the service have, the request data `size` of view `offer`: use `shop` under an alias with `as`, or give one of them another name
+            larder.yaml:44:45: feature `customer_id` of view `shop` has the name of a column that requests of the service have, the join key `customer_id` of view `profile`: use `shop` under an alias with `as`, or give one of them another name
+            larder.yaml:46:82: the request's column `age` would have the name of a feature that the service answers, `age` of view `profile`: take the join key from a column of another name, or use `profile` under an alias with `as`
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_there_twice_is_told_in_whole_sentences() {
+    check_more(
+        "---
+sources: [{ name: clicks, push: { a: 1 } }]
+feature_views:
+  - name: double
+    source: history
+    features: [{ name: x, type: int64 }, { name: x, type: int64 }]
+on_demand_feature_views:
+  - name: computed
+    inputs: [double]
+    request: [{ name: y, type: int64 }, { name: y, type: int64 }]
+    features: [{ name: a, type: int64, sql: x }, { name: b, type: int64, sql: y }]
+",
+        expect![[r#"
+            larder.yaml:19:35: `push: {}` has no field `a`: it has no fields
+            larder.yaml:23:16: feature `x` is there twice: give each a name of its own
+            larder.yaml:27:15: request data `y` is there twice: give each a name of its own
+            larder.yaml:28:45: line 1, column 1: `x` is ambiguous: `double.x` is there twice
+            larder.yaml:28:79: line 1, column 1: `y` is ambiguous: request data is declared twice under that name
+        "#]],
+    );
+}
+
 #[test]
 fn renaming() {
     check_view(
@@ -530,6 +608,15 @@ fn links_are_followed_once_and_what_leads_nowhere_is_told() {
         self is a link that leads nowhere: Too many levels of symbolic links (os error 40)
     "#]]
     .assert_eq(&text);
+
+    // What is wrong with the files that are there is told with it.
+    fs::write(here.join("own/d.yaml"), "feature_views:\n  - { name: v, source: nothing, features: [] }\n").unwrap();
+    let told = lines(&read_folder(here).unwrap_err()).replace(&format!("{}/", here.display()), "");
+    for (at, message) in [("own/d.yaml:2:", "there is no source `nothing`"), ("own/d.yaml:2:", "at least one feature")]
+    {
+        assert!(told.lines().any(|line| line.starts_with(at) && line.contains(message)), "{message}: {told}");
+    }
+    assert!(told.contains("gone is a link that leads nowhere"), "{told}");
 }
 
 /// One thing that could not be read hides nothing that is wrong whatever it was to be.
