@@ -12,7 +12,7 @@ use arrow::{
 };
 use larder_definitions::{PushSchema, unknown_name};
 use larder_service::config::Span;
-use larder_types::{Error, Result, Timestamp, UniqueClock, ValueType};
+use larder_types::{Error, Result, Timestamp, UniqueClock, ValueType, Violation};
 
 /// The most bytes of a batch id: every row in the log has it.
 const MAX_ID_BYTES: usize = 256;
@@ -162,22 +162,26 @@ fn check_columns(
             return Err(Error::invalid_field(format!("columns.{name}"), "is given twice"));
         }
     }
-    let keys = schema.keys.iter().map(|key| (key.name.as_str(), key.key_type.scalar().into(), false));
-    let features = schema.columns.iter().map(|(name, value_type)| (name.as_str(), *value_type, only_deletions));
+    let keys = schema.keys.iter().map(|key| (key.name.as_str(), key.key_type.scalar().into(), true));
+    let features = schema.columns.iter().map(|(name, value_type)| (name.as_str(), *value_type, false));
     let mut columns = Vec::with_capacity(schema.keys.len() + schema.columns.len());
-    for (name, value_type, optional) in keys.chain(features) {
+    let mut missing = Vec::new();
+    for (name, value_type, is_key) in keys.chain(features) {
         let values = match by_name.remove(name) {
             Some(values) if values.len() == rows => widen(name, values, value_type)?,
             Some(values) => return Err(wrong_length(&format!("columns.{name}"), values.len(), rows)),
-            None if optional => arrow::array::new_null_array(&value_type.arrow(), rows),
-            None => return Err(missing(name, value_type)),
+            None if only_deletions && !is_key => arrow::array::new_null_array(&value_type.arrow(), rows),
+            None => {
+                missing.push(missing_column(name, value_type, is_key));
+                continue;
+            }
         };
         columns.push((name.to_owned(), values));
     }
-    match by_name.keys().min() {
-        None => Ok(columns),
-        Some(extra) => Err(unexpected(schema, extra)),
+    if let Some(extra) = by_name.keys().min() {
+        return Err(unexpected(schema, extra));
     }
+    all_there(missing).map(|()| columns)
 }
 
 /// Of a deletion only its keys count: nothing else of it is kept.
@@ -196,11 +200,24 @@ fn without_values_of(
     Ok(columns)
 }
 
-fn missing(name: &str, value_type: ValueType) -> Error {
-    Error::invalid_field(
-        format!("columns.{name}"),
-        format!("is missing: an event of this source has a {value_type} column of that name (its values may be null)"),
-    )
+fn missing_column(name: &str, value_type: ValueType, is_key: bool) -> Violation {
+    let values = if is_key { "a join key, never null" } else { "its values may be null" };
+    Violation {
+        field: format!("columns.{name}"),
+        description: format!("is missing: an event of this source has a column of that name, {value_type} ({values})"),
+    }
+}
+
+/// Names every column that is missing.
+fn all_there(missing: Vec<Violation>) -> Result<()> {
+    match missing.as_slice() {
+        [] => Ok(()),
+        [one] => Err(Error::invalid_field(&one.field, &one.description)),
+        several => {
+            let message = format!("{} columns of this source's events are missing", several.len());
+            Err(Error::invalid_fields(message, missing))
+        }
+    }
 }
 
 fn unexpected(schema: &PushSchema, extra: &str) -> Error {
@@ -225,7 +242,7 @@ fn widen(name: &str, values: ArrayRef, wanted: ValueType) -> Result<ArrayRef> {
         let found = found.map_or_else(|| values.data_type().to_string(), |found| found.to_string());
         return Err(Error::invalid_field(
             format!("columns.{name}"),
-            format!("is a {found} column; {wanted} is expected"),
+            format!("has the type {found}; {wanted} is expected"),
         ));
     }
     cast(&values, &target).map_err(|error| Error::internal(format!("columns.{name}: {error}")))

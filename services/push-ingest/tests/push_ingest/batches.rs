@@ -23,21 +23,26 @@ fn wrong_columns(good: &PushBatch) -> Vec<Case> {
     let mut twice = good();
     twice.columns.push(("clicks".to_owned(), Arc::new(Int64Array::from(vec![1, 2]))));
     vec![
-        (without_column(good(), "customer_id"), wrong, "columns.customer_id", "is missing"),
-        (without_column(good(), "ratio"), wrong, "columns.ratio", "has a float64 column of that name"),
+        (
+            without_column(good(), "customer_id"),
+            wrong,
+            "columns.customer_id",
+            "is missing: an event of this source has a column of that name, string (a join key, never null)",
+        ),
+        (without_column(good(), "ratio"), wrong, "columns.ratio", "that name, float64 (its values may be null)"),
         (with_column(good(), "pages", texts(&["a", "b"])), wrong, "columns.pages", "did you mean page?"),
-        (with_column(good(), "clicks", texts(&["1", "2"])), wrong, "columns.clicks", "is a string column; int64 is"),
+        (with_column(good(), "clicks", texts(&["1", "2"])), wrong, "columns.clicks", "has the type string; int64 is"),
         (
             with_column(good(), "customer_id", Arc::new(Int64Array::from(vec![1, 2]))),
             wrong,
             "columns.customer_id",
-            "is a int64 column; string is expected",
+            "has the type int64; string is expected",
         ),
         (
             with_column(good(), "ratio", Arc::new(Int64Array::from(vec![1, 2]))),
             wrong,
             "columns.ratio",
-            "is a int64 column; float64 is expected",
+            "has the type int64; float64 is expected",
         ),
         (with_column(good(), "page", texts(&["a"])), wrong, "columns.page", "has 1 rows, event_times has 2"),
         (twice, wrong, "columns.clicks", "is given twice"),
@@ -94,6 +99,16 @@ async fn every_wrong_batch_is_told_what_would_be_right_and_nothing_of_it_goes_in
     assert_eq!(sandbox.logged().await, []);
     assert_eq!(sandbox.served(&["a", "b"]).await, vec![("NOT_FOUND".to_owned(), None); 2]);
     assert_results(&sandbox.push(good).await.unwrap(), &[RowResult::Written; 2]);
+}
+
+#[tokio::test]
+async fn all_columns_that_are_missing_are_named_at_once() {
+    let sandbox = Sandbox::start().await;
+    let batch = without_column(without_column(sandbox.batch("b", &["a"], &[1]), "customer_id"), "ratio");
+    let error = sandbox.push(batch).await.unwrap_err();
+    assert_eq!(error.message(), "2 columns of this source's events are missing", "{error}");
+    let fields: Vec<_> = error.violations().iter().map(|violation| violation.field.as_str()).collect();
+    assert_eq!(fields, ["columns.customer_id", "columns.ratio", "targets.offline", "targets.online"]);
 }
 
 #[tokio::test]
