@@ -167,25 +167,85 @@ fn watermark_key(view: &ResolvedView, row_set: RowSetNumber, source: &ResolvedSo
     }
 }
 
-/// What is read of the source, in words: another text is another query.
+/// What is read of the source, in words: another text is another query. Features are told by their columns' numbers, which
+/// rows are written with; in which order they are declared is nobody's business.
 fn query(view: &ResolvedView, source: &ResolvedSource) -> String {
-    let columns: Vec<&str> = view.definition.features.iter().map(|feature| feature.source_column()).collect();
+    let features = view.columns.iter().zip(&view.definition.features);
+    let mut columns: Vec<_> = features.map(|(number, feature)| (*number, feature.source_column())).collect();
+    columns.sort_unstable();
+    let columns: Vec<String> = columns.into_iter().map(|(number, column)| format!("{number}={column:?}")).collect();
     let columns = columns.join(",");
     let created = |created: &Option<String>| created.clone().unwrap_or_default();
     match &source.definition.kind {
         SourceKind::Parquet(parquet) => format!(
-            "parquet {} event={} created={} columns={columns}",
+            "parquet {} event={:?} created={:?} columns={columns}",
             parquet.path,
             parquet.event_time,
             created(&parquet.created_time)
         ),
         SourceKind::Postgres(postgres) => format!(
-            "postgres {} {:?} event={} created={} columns={columns}",
+            "postgres {} {:?} event={:?} created={:?} columns={columns}",
             postgres.connection,
             postgres.relation,
             postgres.event_time,
             created(&postgres.created_time)
         ),
         SourceKind::Push(_) => format!("push columns={columns}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use larder_definitions::{Catalog, ChangeSet, ProjectState, RevisionMeta, apply, run::ReadFiles, yaml::read_text};
+    use larder_types::ProjectNumber;
+
+    use super::*;
+
+    const PROJECT: &str = "project: shop
+entities:
+  - { name: customer, join_keys: [{ name: id, type: int64 }] }
+sources:
+  - { name: files, parquet: { path: /history }, event_time: at }
+  - { name: events, push: {} }
+feature_views:
+  - { name: profile, entities: [customer], source: files, push_source: events, features: FEATURES }
+";
+
+    /// The view with features of a revision after another.
+    fn view(before: Option<&ProjectState>, features: &str) -> (ProjectState, Arc<ResolvedView>) {
+        let project = Name::new("shop").unwrap();
+        let empty = ProjectState::empty(project, ProjectNumber(1));
+        let before = before.unwrap_or(&empty);
+        let text = PROJECT.replace("FEATURES", features);
+        let objects = read_text("larder.yaml", Path::new("/"), &text).unwrap().into_objects();
+        let at = Timestamp::from_micros(0);
+        let meta = RevisionMeta { at, principal: "ada".to_owned(), address: "here".to_owned() };
+        let (_, state) = apply(before, &ChangeSet::whole(before, "test", objects), meta).unwrap().unwrap();
+        let view = Arc::clone(Catalog::build(&state).unwrap().feature_view("profile").unwrap());
+        (state, view)
+    }
+
+    #[test]
+    fn what_was_read_counts_as_long_as_every_column_is_read_from_where_it_was() {
+        let first = "[{ name: a, column: x, type: int64 }, { name: b, column: y, type: int64 }]";
+        let (state, before) = view(None, first);
+        let positions = [("files", Position::Files(ReadFiles::default())), ("events", Position::Log(BTreeMap::new()))];
+        let positions = positions.map(|(source, position)| (Name::new(source).unwrap(), position)).to_vec();
+        let at = (Revision(1), Timestamp::from_micros(0));
+        let watermarks = run_plan(&before, before.row_set, Scope::Full, at, vec![], positions).watermarks;
+        for (features, is_known) in [
+            ("[{ name: b, column: y, type: int64 }, { name: a, column: x, type: int64 }]", true),
+            ("[{ name: c, column: x, type: int64, renamed_from: a }, { name: b, column: y, type: int64 }]", true),
+            ("[{ name: b, column: x, type: int64 }, { name: a, column: y, type: int64 }]", false),
+            ("[{ name: a, column: y, type: int64 }, { name: b, column: x, type: int64 }]", false),
+            ("[{ name: a, column: x, type: int64 }, { name: b, column: x, type: int64 }]", false),
+        ] {
+            let (_, view) = view(Some(&state), features);
+            assert_eq!((view.row_set, view.schema.number()), (before.row_set, before.schema.number()));
+            let known = read_before(&view, Scope::Incremental, &watermarks, &[]).positions.len();
+            assert_eq!(known, if is_known { 2 } else { 0 }, "{features}");
+        }
     }
 }
