@@ -109,7 +109,7 @@ async fn list_projects(context: &Context) -> Outcome {
 
 pub(crate) async fn describe(context: &Context, arguments: DescribeArguments) -> Outcome {
     let catalog = catalog(context).await?;
-    let FeatureReference { view, feature } = arguments.name;
+    let FeatureReference { view, feature, .. } = arguments.name;
     let mut objects = named(&catalog, &view)?;
     if let Some(feature) = feature {
         objects = objects.into_iter().filter_map(|object| with_feature_only(object, &feature)).collect();
@@ -135,7 +135,7 @@ pub(crate) async fn search(context: &Context, arguments: SearchArguments) -> Out
 
 pub(crate) async fn lineage(context: &Context, arguments: LineageArguments) -> Outcome {
     let catalog = catalog(context).await?;
-    let FeatureReference { view, feature } = arguments.name;
+    let FeatureReference { view, feature, .. } = arguments.name;
     let objects = named(&catalog, &view)?;
     // Of objects of different kinds and one name, the one that has lineage of its own: a view before its namesakes.
     let id = objects

@@ -8,7 +8,8 @@ use crate::failure::{Failure, Outcome};
 /// A feature service, or references.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Features {
-    /// Features instead of a service: view.feature, or view for all of a view
+    /// Features instead of a service: view.feature, or view for all of a view; "view.feature as alias by key=column" for a
+    /// view under an alias, found by other columns
     #[arg(long, value_name = "REFERENCE", value_delimiter = ',')]
     features: Vec<FeatureReference>,
     /// Name features view.feature

@@ -145,7 +145,7 @@ impl Selection {
     }
 }
 
-/// The uses of views that were asked for. Neighbouring references to one view are one use.
+/// The uses of views that were asked for.
 fn uses(catalog: &Catalog, asked: &Asked) -> Result<Vec<ViewUse>> {
     let references = match asked {
         Asked::Service(name) => return Ok(catalog.feature_service(name.as_str())?.features.clone()),
@@ -159,8 +159,8 @@ fn uses(catalog: &Catalog, asked: &Asked) -> Result<Vec<ViewUse>> {
         .map(|reference| ViewUse {
             view: reference.view.clone(),
             select: reference.feature.iter().cloned().collect(),
-            alias: None,
-            join_keys: BTreeMap::new(),
+            alias: reference.alias.clone(),
+            join_keys: reference.join_keys.clone(),
         })
         .collect())
 }

@@ -369,6 +369,21 @@ fn a_mapping_of_a_key_that_no_input_has_is_an_error() {
 }
 
 #[test]
+fn a_reference_says_what_a_service_may_say() {
+    let asked = references(&[
+        "profile.age as payer by customer_id=payer_id",
+        "profile.income as payee by customer_id=payee_id",
+    ]);
+    let uses = r#"[{"view": "profile", "select": ["age"], "as": "payer", "join_keys": {"customer_id": "payer_id"}},
+                   {"view": "profile", "select": ["income"], "as": "payee", "join_keys": {"customer_id": "payee_id"}}]"#;
+    let by_references = Selection::resolve(&catalog(), &asked, false).unwrap();
+    assert_eq!(shown(&by_references), shown(&of_uses(uses, false).unwrap()));
+    let wrong = references(&["profile.age by customer=payer_id"]);
+    let error = Selection::resolve(&catalog(), &wrong, false).unwrap_err();
+    assert!(error.message().contains("did you mean customer_id?"), "{error}");
+}
+
+#[test]
 fn two_features_of_one_name_need_full_names_or_an_alias() {
     let asked = references(&["profile", "shop"]);
     let resolve = |full_names| Selection::resolve(&catalog(), &asked, full_names);
