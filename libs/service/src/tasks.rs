@@ -53,24 +53,27 @@ const HEALTHY: Duration = Duration::from_secs(60);
 
 /// The background tasks of one process. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Tasks {
+pub struct Tasks(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     tracker: TaskTracker,
     stop: CancellationToken,
     shutdown: Shutdown,
-    running: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+    running: Mutex<BTreeMap<&'static str, usize>>,
     abort: CancellationToken,
 }
 
 impl Tasks {
     /// None yet. A task that may not fail begins `shutdown` when it does.
     pub fn new(shutdown: Shutdown) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
             shutdown,
-            running: Arc::default(),
+            running: Mutex::default(),
             abort: CancellationToken::new(),
-        }
+        }))
     }
 
     /// Starts a task. `start` makes its future, again for every restart, from the token that tells it to end; tasks are
@@ -79,18 +82,17 @@ impl Tasks {
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        let tasks = self.clone();
-        let entry = Entry::new(kind.name, &self.running);
+        let entry = Entry::new(kind.name, self);
         // Of no trace: a task outlives the call in which it happens to be started, and would keep that call's span open.
         let span = tracing::info_span!(parent: None, "task", name = kind.name);
         let supervised = async move {
-            let _entry = entry;
+            let tasks = &entry.tasks;
             tokio::select! {
                 () = tasks.supervise(kind, &mut start) => {}
-                () = tasks.abort.cancelled() => tracing::warn!(task = kind.name, "aborted"),
+                () = tasks.0.abort.cancelled() => tracing::warn!(task = kind.name, "aborted"),
             }
         };
-        self.tracker.spawn(supervised.instrument(span));
+        self.0.tracker.spawn(supervised.instrument(span));
     }
 
     /// Does work that is brought to its end even if its caller, who waits for the result, goes before. It is in the caller's
@@ -101,38 +103,38 @@ impl Tasks {
         kind: TaskKind,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T> {
-        let (tasks, entry) = (self.clone(), Entry::new(kind.name, &self.running));
+        let entry = Entry::new(kind.name, self);
         let seen_through = async move {
-            let _entry = entry;
+            let tasks = &entry.tasks;
             tokio::select! {
                 biased;
                 done = unless_it_panics(work) => done.inspect_err(|error| tasks.failed_for_good(kind, error)),
-                () = tasks.abort.cancelled() => {
+                () = tasks.0.abort.cancelled() => {
                     tracing::warn!(task = kind.name, "aborted");
                     Err(Error::unavailable(format!("{} was aborted: the process stops", kind.name)))
                 }
             }
         };
-        let done = self.tracker.spawn(seen_through.with_current_subscriber().in_current_span()).await;
+        let done = self.0.tracker.spawn(seen_through.with_current_subscriber().in_current_span()).await;
         done.unwrap_or_else(|error| Err(Error::internal(format!("{} was cut off", kind.name)).with_source(error)))
     }
 
     /// The names of what is running, with their number.
     pub fn running(&self) -> Vec<(&'static str, usize)> {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.iter().map(|(name, count)| (*name, *count)).collect()
     }
 
     /// Tells all to end, and waits for it at most `patience`; what is left then is aborted and named in the error.
     pub async fn stop(&self, patience: Duration) -> Result<()> {
-        self.stop.cancel();
-        self.tracker.close();
-        if tokio::time::timeout(patience, self.tracker.wait()).await.is_ok() {
+        self.0.stop.cancel();
+        self.0.tracker.close();
+        if tokio::time::timeout(patience, self.0.tracker.wait()).await.is_ok() {
             return Ok(());
         }
         let left: Vec<_> = self.running().into_iter().map(|(name, _)| name).collect();
-        self.abort.cancel();
-        self.tracker.wait().await;
+        self.0.abort.cancel();
+        self.0.tracker.wait().await;
         Err(Error::deadline_exceeded(format!("background tasks did not end in time: {}", left.join(", "))))
     }
 
@@ -145,7 +147,7 @@ impl Tasks {
             OnFailure::Stop => {
                 tracing::error!(task = kind.name, %error, "a task failed that the process cannot do without");
                 let failure = Error::new(error.code(), error.message());
-                self.shutdown.fail(failure.context(format_args!("background task `{}`", kind.name)));
+                self.0.shutdown.fail(failure.context(format_args!("background task `{}`", kind.name)));
             }
         }
     }
@@ -157,14 +159,14 @@ impl Tasks {
         let mut pause = PAUSES.0;
         loop {
             let started = Instant::now();
-            let Err(error) = unless_it_panics(start(self.stop.clone())).await.flatten() else { return };
+            let Err(error) = unless_it_panics(start(self.0.stop.clone())).await.flatten() else { return };
             match kind.on_failure {
                 OnFailure::Log | OnFailure::Stop => return self.failed_for_good(kind, &error),
-                OnFailure::Restart if self.stop.is_cancelled() => return,
+                OnFailure::Restart if self.0.stop.is_cancelled() => return,
                 OnFailure::Restart => {
                     pause = if started.elapsed() >= HEALTHY { PAUSES.0 } else { pause };
                     tracing::warn!(task = kind.name, %error, ?pause, "a background task failed and is started anew");
-                    if self.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                    if self.0.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                         return;
                     }
                     pause = (pause * 2).min(PAUSES.1);
@@ -189,19 +191,19 @@ pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
 /// Counts a task as running while it lives.
 struct Entry {
     name: &'static str,
-    running: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+    tasks: Tasks,
 }
 
 impl Entry {
-    fn new(name: &'static str, running: &Arc<Mutex<BTreeMap<&'static str, usize>>>) -> Self {
-        *running.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
-        Self { name, running: Arc::clone(running) }
+    fn new(name: &'static str, tasks: &Tasks) -> Self {
+        *tasks.0.running.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
+        Self { name, tasks: tasks.clone() }
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.tasks.0.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = running.get_mut(self.name) {
             *count -= 1;
             if *count == 0 {
