@@ -10,14 +10,14 @@ use larder_types::{Error, Result};
 use object_store::{ObjectStore, ObjectStoreExt, buffered::BufWriter, path::Path};
 use parquet::{
     arrow::{
-        AsyncArrowWriter,
+        AsyncArrowWriter, ProjectionMask,
         arrow_reader::ArrowReaderOptions,
         async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder},
     },
     basic::{Compression, ZstdLevel},
     errors::ParquetError,
     file::{
-        metadata::{ParquetMetaData, ParquetMetaDataReader},
+        metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData},
         properties::WriterProperties,
     },
 };
@@ -27,6 +27,8 @@ use crate::{discovery::vanished, segment::BATCH_ROWS};
 /// Bytes at a file's end that are read first: enough for the metadata of most.
 const FOOTER_HINT: usize = 64 << 10;
 const ROW_GROUP_ROWS: usize = 128 << 10;
+/// About how many bytes of rows are decoded at once.
+const BATCH_BYTES: u64 = 8 << 20;
 
 /// How files are written: small row groups, so that writing and reading take little memory.
 pub(crate) fn writer_properties() -> WriterProperties {
@@ -57,6 +59,26 @@ pub(crate) async fn open(
     let file = StoredFile::new(Arc::clone(store), path.clone(), size);
     let builder = ParquetRecordBatchStreamBuilder::new(file).await.map_err(|error| parquet_error(path, error))?;
     Ok(builder.with_batch_size(BATCH_ROWS))
+}
+
+/// Of how many rows of these row groups and columns a batch has few megabytes; at most `most`.
+pub fn batch_rows<'a>(
+    groups: impl IntoIterator<Item = &'a RowGroupMetaData>,
+    columns: &ProjectionMask,
+    most: usize,
+) -> usize {
+    // Values of which a dictionary holds each once take more when they are decoded.
+    let column_bytes = |column: &ColumnChunkMetaData| {
+        let values = column.unencoded_byte_array_data_bytes().unwrap_or_default();
+        column.uncompressed_size().max(values).max(0).unsigned_abs()
+    };
+    let rows = |group: &RowGroupMetaData| {
+        let chosen = group.columns().iter().enumerate().filter(|(leaf, _)| columns.leaf_included(*leaf));
+        let bytes: u64 = chosen.map(|(_, column)| column_bytes(column)).sum();
+        let row_bytes = bytes / group.num_rows().max(1).unsigned_abs();
+        usize::try_from(BATCH_BYTES / row_bytes.max(1)).unwrap_or(usize::MAX)
+    };
+    groups.into_iter().map(rows).min().unwrap_or(most).clamp(1, most.max(1))
 }
 
 /// What a failure to read or write a file means.

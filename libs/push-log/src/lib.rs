@@ -42,7 +42,7 @@ mod writer;
 
 pub use commit::AppendError;
 pub use compaction::{CompactionReport, Compactor, CompactorOptions};
-pub use files::StoredFile;
+pub use files::{StoredFile, batch_rows};
 pub use manifest::{FileLayout, Manifest, ManifestFile, Retired, RetiredItem};
 pub use position::{LogPosition, SegmentPosition, WriterId};
 pub use reader::{FileFormat, LogFile, LogSnapshot, PushLog};

@@ -14,7 +14,11 @@ use object_store::{ObjectStore, path::Path};
 use parquet::arrow::ProjectionMask;
 
 use crate::{
-    FileFormat, LogFile, SYSTEM_COLUMNS, discovery::vanished, files, files::parquet_error, segment::decode_segment,
+    FileFormat, LogFile, SYSTEM_COLUMNS,
+    discovery::vanished,
+    files,
+    files::parquet_error,
+    segment::{BATCH_ROWS, decode_segment},
 };
 
 /// The rows of `file`: system columns, then `columns` as asked for.
@@ -54,8 +58,9 @@ fn read_parquet(
         let fields = builder.schema().fields();
         let roots: Vec<_> = (0..fields.len()).filter(|index| wanted(fields[*index].name())).collect();
         let projection = ProjectionMask::roots(builder.parquet_schema(), roots);
-        let mut batches =
-            builder.with_projection(projection).build().map_err(|error| parquet_error(&file.path, error))?;
+        let rows = files::batch_rows(builder.metadata().row_groups(), &projection, BATCH_ROWS);
+        let batches = builder.with_projection(projection).with_batch_size(rows).build();
+        let mut batches = batches.map_err(|error| parquet_error(&file.path, error))?;
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(|error| parquet_error(&file.path, error))?;
             yield normalised(&file.path, &batch, &columns)?;

@@ -22,8 +22,11 @@ use larder_types::{Error, Result};
 /// What a key and a row take in the table besides their bytes, nearly.
 const ENTRY_OVERHEAD: usize = 96;
 
-/// How much of each run is held while runs are merged.
+/// How much of a run is held while it is written, and at most while runs are merged, which share half the memory.
 const MERGE_BUFFER: usize = 256 << 10;
+
+/// How much of each run is held at least while runs are merged.
+const LEAST_MERGE_BUFFER: usize = 8 << 10;
 
 /// A key and the bytes of its row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +60,7 @@ impl LatestRows {
                 self.held = self.held + row.len() - best.len();
                 *best = row.into();
             }
-            return Ok(());
+            return if self.held > self.budget { self.spill() } else { Ok(()) };
         }
         let size = key.len() + row.len() + ENTRY_OVERHEAD;
         if self.held + size > self.budget && !self.table.is_empty() {
@@ -74,8 +77,10 @@ impl LatestRows {
     pub fn finish(mut self) -> Result<impl Iterator<Item = Result<KeyedRow>> + Send> {
         let table = sorted(std::mem::take(&mut self.table));
         let mut sources: Vec<Source> = Vec::with_capacity(self.runs.len() + 1);
+        let buffer = self.budget / 2 / self.runs.len().max(1);
+        let buffer = buffer.clamp(LEAST_MERGE_BUFFER, MERGE_BUFFER);
         for run in std::mem::take(&mut self.runs) {
-            sources.push(Source::Run(RunReader::new(run)?));
+            sources.push(Source::Run(RunReader::new(run, buffer)?));
         }
         sources.push(Source::Table(table.into_iter()));
         Merge::new(sources)
@@ -129,9 +134,9 @@ impl Source {
 struct RunReader(BufReader<File>);
 
 impl RunReader {
-    fn new(mut file: File) -> Result<Self> {
+    fn new(mut file: File, buffer: usize) -> Result<Self> {
         file.rewind().map_err(read_error)?;
-        Ok(Self(BufReader::with_capacity(MERGE_BUFFER, file)))
+        Ok(Self(BufReader::with_capacity(buffer, file)))
     }
 
     fn next(&mut self) -> Result<Option<KeyedRow>> {
@@ -275,6 +280,20 @@ mod tests {
         latest.offer(&[10], &row).unwrap();
         assert!(!latest.runs.is_empty(), "some of it is on disk");
         assert_eq!(latest.finish().unwrap().count(), 11);
+    }
+
+    #[test]
+    fn rows_that_grow_are_spilled_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut latest = LatestRows::new(10_000, folder.path());
+        for length in 1..=20 {
+            for key in 0..10 {
+                latest.offer(&[key], &vec![length; usize::from(length) * 100]).unwrap();
+                assert!(latest.held <= 10_000 + 2_000, "{}", latest.held);
+            }
+        }
+        let found: Vec<_> = latest.finish().unwrap().map(|row| row.unwrap().row).collect();
+        assert_eq!(found, vec![vec![20; 2_000].into_boxed_slice(); 10]);
     }
 
     #[test]

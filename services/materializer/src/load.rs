@@ -1,9 +1,9 @@
 //! A view's history to the online store: parts are read in batches, reduced to the latest row of each key, and written.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{iter, path::PathBuf, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, AsArray, RecordBatch},
+    array::{Array, ArrayRef, AsArray, RecordBatch},
     compute::filter_record_batch,
     datatypes::TimestampMicrosecondType,
 };
@@ -15,18 +15,26 @@ use larder_definitions::{
     view_rows::{ViewColumns, ViewRows},
 };
 use larder_offline_store::history::{
-    CREATED_TIME, DELETED, EVENT_TIME, HistorySource, ROW_COLUMNS, ReadCounts, TimeRange,
+    CREATED_TIME, DELETED, EVENT_TIME, HistorySource, PartStream, ROW_COLUMNS, ReadCounts, TimeRange,
 };
 use larder_online_store::{KeyWrite, OnlineStore, RowOutcome, WriteMode};
 use larder_types::{Clock, Error, Name, Result, Timestamp};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     latest::{KeyedRow, LatestRows},
     plan::beside,
 };
 
-/// Rows of one call to the store: fewer cost the embedded one a transaction each too often.
+/// Rows of one call to the store at most: fewer cost the embedded one a transaction each too often.
 const WRITE_ROWS: usize = 65_536;
+
+/// Of the memory for rows, the part that is encoded or written at once.
+const PIECE: usize = 8;
+
+/// However much memory there is, a piece need not be larger, nor smaller.
+const PIECE_BYTES: std::ops::RangeInclusive<usize> = 64 << 10..=16 << 20;
 
 /// What a load works with.
 pub struct Loader {
@@ -87,31 +95,47 @@ impl Loader {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<(LatestRows, Progress)> {
         let mut stream = self.history.read_part(load.project, load.view, part, range).await?;
-        while let Some(batch) = stream.batches.next().await {
-            let (kept, seen) = self.take_in(load, latest, batch?).await?;
-            latest = kept;
+        loop {
+            let (back, kept, seen) = self.take_in(load, stream, latest).await?;
+            (stream, latest) = (back, kept);
+            let Some(seen) = seen else { return Ok((latest, with_reader(counts, &stream.counts))) };
             counts.future += seen.future;
             counts.expired += seen.expired;
             counts.refused += seen.refused;
             progress(with_reader(counts, &stream.counts));
         }
-        Ok((latest, with_reader(counts, &stream.counts)))
     }
 
-    /// Encodes a batch and keeps the latest rows, away from the threads that answer calls.
+    /// Decodes the next batch, encodes it and keeps the latest rows, away from the threads that answer calls; nothing is seen
+    /// at the end of the part.
     async fn take_in(
         &self,
         load: &Load<'_>,
+        mut stream: PartStream,
         mut latest: LatestRows,
-        batch: RecordBatch,
-    ) -> Result<(LatestRows, Progress)> {
+    ) -> Result<(PartStream, LatestRows, Option<Progress>)> {
         let (rows, started_at, now) = (Arc::clone(&load.rows), load.started_at, self.clock.now());
-        let keys = load.view.key_space.keys.len();
+        let (keys, piece_bytes) = (load.view.key_space.keys.len(), self.piece_bytes());
+        let (runtime, unwanted) = (Handle::current(), CancellationToken::new());
+        // Who gives up the run does not wait for what it reads.
+        let _unwanted_when_dropped = unwanted.clone().drop_guard();
         in_background(move || {
-            let seen = offer(&rows, keys, &mut latest, &batch, started_at, now)?;
-            Ok((latest, seen))
+            let batch = runtime.block_on(unwanted.run_until_cancelled(stream.batches.next())).flatten();
+            let Some(batch) = batch.transpose()? else { return Ok((stream, latest, None)) };
+            let mut seen = Progress::default();
+            for piece in pieces(&batch, piece_bytes) {
+                let of_piece = offer(&rows, keys, &mut latest, &piece, started_at, now)?;
+                seen.future += of_piece.future;
+                seen.expired += of_piece.expired;
+                seen.refused += of_piece.refused;
+            }
+            Ok((stream, latest, Some(seen)))
         })
         .await
+    }
+
+    fn piece_bytes(&self) -> usize {
+        (self.memory / PIECE).clamp(*PIECE_BYTES.start(), *PIECE_BYTES.end())
     }
 
     async fn write(
@@ -123,9 +147,10 @@ impl Loader {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Progress> {
         let mut rows = in_background(move || latest.finish()).await?;
+        let piece_bytes = self.piece_bytes();
         loop {
             let (back, chunk) = in_background(move || {
-                let chunk: Vec<KeyedRow> = rows.by_ref().take(WRITE_ROWS).collect::<Result<_>>()?;
+                let chunk = next_chunk(&mut rows, piece_bytes)?;
                 Ok((rows, chunk))
             })
             .await?;
@@ -151,6 +176,28 @@ impl Loader {
 /// What was counted besides what the reader of the present part counted.
 fn with_reader(counts: Progress, reader: &ReadCounts) -> Progress {
     Progress { read: counts.read + reader.read(), refused: counts.refused + reader.refused(), ..counts }
+}
+
+/// Rows of so many bytes, and one more at most.
+fn next_chunk(rows: &mut impl Iterator<Item = Result<KeyedRow>>, bytes: usize) -> Result<Vec<KeyedRow>> {
+    let (mut chunk, mut held) = (Vec::new(), 0);
+    while chunk.len() < WRITE_ROWS && held < bytes {
+        let Some(row) = rows.next().transpose()? else { break };
+        held += row.key.len() + row.row.len();
+        chunk.push(row);
+    }
+    Ok(chunk)
+}
+
+/// The batch in pieces of about so many bytes.
+fn pieces(batch: &RecordBatch, bytes: usize) -> impl Iterator<Item = RecordBatch> {
+    let size = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_default();
+    let all: usize = batch.columns().iter().map(size).sum();
+    let rows = batch.num_rows();
+    let piece = (rows * bytes / all.max(1)).clamp(1, rows.max(1));
+    iter::successors(Some(0), move |begin| Some(begin + piece))
+        .take_while(move |begin| *begin < rows)
+        .map(move |begin| batch.slice(begin, piece.min(rows - begin)))
 }
 
 fn write_of(rows: &ViewRows, row: KeyedRow) -> Result<KeyWrite> {
@@ -205,4 +252,28 @@ fn times(batch: &RecordBatch, name: &str) -> Result<Vec<i64>> {
     let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
     let column = column.ok_or_else(|| Error::internal(format!("a batch of history has no column {name}")))?;
     Ok((0..column.len()).map(|row| column.value(row)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::{array::StringArray, compute::concat_batches};
+
+    use super::*;
+
+    #[test]
+    fn batches_are_taken_in_and_rows_are_written_in_pieces_of_bytes() {
+        let texts = StringArray::from_iter_values((0..100).map(|row| format!("{row:1000}")));
+        let batch = RecordBatch::try_from_iter([("text", Arc::new(texts) as ArrayRef)]).unwrap();
+        let found: Vec<_> = pieces(&batch.slice(10, 90), 10_100).collect();
+        assert!(found.iter().all(|piece| piece.num_rows() <= 10), "{found:?}");
+        assert_eq!(concat_batches(&batch.schema(), &found).unwrap(), batch.slice(10, 90));
+        assert_eq!(pieces(&batch, 1).map(|piece| piece.num_rows()).collect::<Vec<_>>(), [1; 100]);
+        assert_eq!(pieces(&batch, usize::MAX >> 8).count(), 1);
+        assert_eq!(pieces(&batch.slice(0, 0), 1).count(), 0);
+
+        let row = |number: u8| Ok(KeyedRow { key: [number].into(), row: vec![0; 99].into() });
+        let mut rows = (0..10).map(row);
+        let mut chunk = || next_chunk(&mut rows, 350).unwrap().len();
+        assert_eq!([chunk(), chunk(), chunk(), chunk()], [4, 4, 2, 0]);
+    }
 }

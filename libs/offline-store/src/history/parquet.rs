@@ -9,7 +9,7 @@ use arrow::{
 };
 use futures::{Stream, TryStreamExt};
 use larder_definitions::run::EventTimes;
-use larder_push_log::StoredFile;
+use larder_push_log::{StoredFile, batch_rows};
 use larder_types::{Error, Result, Timestamp};
 use parquet::{
     arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask},
@@ -33,6 +33,7 @@ pub(super) struct Wanted {
     pub(super) schema: HistorySchema,
     pub(super) system: RowColumns,
     pub(super) range: TimeRange,
+    /// At most; of large rows fewer.
     pub(super) batch_rows: usize,
 }
 
@@ -51,10 +52,12 @@ pub(super) fn read(
         let needed = normaliser.needed();
         let groups = row_groups(builder.metadata(), builder.schema(), &wanted);
         let mask = ProjectionMask::roots(builder.parquet_schema(), needed.iter().copied());
+        let chosen = groups.iter().map(|group| builder.metadata().row_group(*group));
+        let rows = batch_rows(chosen, &mask, wanted.batch_rows);
         let mut batches = builder
             .with_projection(mask)
             .with_row_groups(groups)
-            .with_batch_size(wanted.batch_rows)
+            .with_batch_size(rows)
             .build()
             .map_err(|error| unreadable(name, error))?;
         while let Some(batch) = batches.try_next().await.map_err(|error| unreadable(name, error))? {

@@ -295,6 +295,29 @@ async fn a_file_cut_short_or_of_another_kind_is_named() {
 }
 
 #[tokio::test]
+async fn large_rows_are_read_few_at_once() {
+    const LENGTH: usize = 3 << 20;
+    let shop = Shop::new();
+    let same = "x".repeat(LENGTH);
+    // All different, and all the same: then the file holds it once.
+    let different: Vec<String> = (0..4).map(|row| format!("{row}{}", &same[1..])).collect();
+    for towns in [different, vec![same; 4]] {
+        let rows = profiles(&(0..4).map(|row| ("ann", row, row, row)).collect::<Vec<_>>());
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("customer_id", Arc::clone(rows.column(0))),
+            ("at", Arc::clone(rows.column(1))),
+            ("made", Arc::clone(rows.column(2))),
+            ("age", Arc::clone(rows.column(3))),
+            ("score", Arc::clone(rows.column(4))),
+            ("town", texts(towns.iter().map(String::as_str))),
+        ];
+        shop.write("profiles/a.parquet", &batch(columns));
+        let (batches, _) = shop.read("profile", TimeRange::ALL).await.unwrap();
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [2, 2]);
+    }
+}
+
+#[tokio::test]
 async fn a_log_that_was_not_read_before_makes_all_files_be_read_beside_it() {
     let shop = Shop::stocked().await;
     let (project, view) = (&shop.catalog.project, shop.view("profile"));
