@@ -11,6 +11,7 @@ mod digest;
 mod folders;
 mod input;
 mod output;
+mod parquet_times;
 mod spool;
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
@@ -42,6 +43,7 @@ use crate::{
 
 pub use input::Spine;
 pub use output::Output;
+pub use parquet_times::{parquet_batch, parquet_schema};
 
 /// How many of the greatest takers of memory an error names.
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);

@@ -14,6 +14,7 @@ use parquet::{
     file::properties::WriterProperties,
 };
 
+use super::parquet_times::{parquet_batch, parquet_schema};
 use crate::storage::{Place, Roots};
 
 /// Rows of a row group.
@@ -88,11 +89,13 @@ pub(super) async fn write(
     let Output { location, place } = output;
     let target = BufWriter::new(Arc::clone(&place.store), place.path.clone());
     let failed = |error: ParquetError| Error::unavailable(format!("writing `{location}`: {error}")).with_source(error);
-    let mut writer = AsyncArrowWriter::try_new(target, schema, Some(properties)).map_err(failed)?;
+    let schema = parquet_schema(&schema);
+    let mut writer = AsyncArrowWriter::try_new(target, Arc::clone(&schema), Some(properties)).map_err(failed)?;
+    let no_parquet = |error| Error::invalid_argument(format!("`{location}` cannot hold a time of the spine: {error}"));
     let mut rows = 0;
     let written = async {
         while let Some(batch) = batches.try_next().await? {
-            writer.write(&batch).await.map_err(failed)?;
+            writer.write(&parquet_batch(&batch, &schema).map_err(no_parquet)?).await.map_err(failed)?;
             rows += batch.num_rows() as u64;
             progress(rows);
         }

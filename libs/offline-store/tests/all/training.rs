@@ -6,7 +6,10 @@ use std::sync::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray},
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, Time32SecondArray,
+        TimestampMillisecondArray, TimestampSecondArray,
+    },
     compute::{concat_batches, filter_record_batch},
     datatypes::{Int64Type, UInt64Type},
 };
@@ -24,6 +27,7 @@ use larder_offline_store::{
     training::{Spine, TrainingOptions, TrainingSets},
 };
 use larder_types::Result;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use crate::fixture::{MINUTE, Shop, batch, minutes, pretty, references, rows, service, texts};
 
@@ -224,7 +228,7 @@ async fn is_written_as_one_file_that_is_there_when_it_is_complete() {
     let written = set.write(&output, |rows| told.store(rows, Ordering::Relaxed)).await.unwrap();
     assert_eq!((written, told.into_inner()), (7, 7));
     let file = std::fs::File::open(&target).unwrap();
-    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
     let back: Vec<RecordBatch> = reader.build().unwrap().map(|batch| batch.unwrap()).collect();
     let direct = rows(shop.prepare(service("everything"), streamed(vec![spine()])).await.unwrap()).await;
     assert_eq!(pretty(&back), pretty(&direct));
@@ -300,4 +304,34 @@ async fn many_rows_of_many_files_come_in_order() {
     let labels = all.column(2).as_primitive::<UInt64Type>();
     assert!(labels.iter().enumerate().all(|(row, label)| label == Some(row as u64)));
     assert_eq!((all.num_rows(), all.column(3).is_null(1)), (15_000, false));
+}
+
+#[tokio::test]
+async fn times_in_seconds_are_times_in_the_file_that_is_written() {
+    let shop = Shop::stocked().await;
+    let seconds = |values: Vec<i64>| Arc::new(TimestampSecondArray::from(values).with_timezone("UTC")) as ArrayRef;
+    let at = Time32SecondArray::from(vec![1, 86_399]);
+    let spine = batch(vec![
+        ("customer_id", texts(["ann", "bob"])),
+        ("t", seconds(vec![15 * 60, 30 * 60])),
+        ("at", Arc::new(at) as ArrayRef),
+    ]);
+    let set = shop.prepare(references(&["profile.age"]), streamed(vec![spine.clone()])).await.unwrap();
+    assert_eq!(set.schema().field(1), spine.schema().field(1), "streamed, they are as they came");
+    let output = shop.sets().output(&shop.path("set.parquet"), &[]).await.unwrap();
+    set.write(&output, |_| {}).await.unwrap();
+    let file = std::fs::File::open(shop.path("set.parquet")).unwrap();
+    let plain = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, plain).unwrap().build().unwrap();
+    check(
+        &reader.collect::<std::result::Result<Vec<_>, _>>().unwrap(),
+        expect![[r#"
+        +-------------+----------------------+----------+-----+
+        | customer_id | t                    | at       | age |
+        +-------------+----------------------+----------+-----+
+        | ann         | 1970-01-01T00:15:00Z | 00:00:01 | 30  |
+        | bob         | 1970-01-01T00:30:00Z | 23:59:59 | 41  |
+        +-------------+----------------------+----------+-----+
+    "#]],
+    );
 }
