@@ -38,6 +38,19 @@ pub fn to_grpc(code: ErrorCode) -> Code {
     }
 }
 
+/// The status of a request that could not be read: the transport calls it INTERNAL, but the fault is its sender's. Any other
+/// status stays as it is.
+pub fn of_unreadable_request(status: Status) -> Status {
+    let is_unreadable = ["failed to decode Protobuf message", "Missing request message"]
+        .iter()
+        .any(|start| status.code() == Code::Internal && status.message().starts_with(start));
+    if !is_unreadable {
+        return status;
+    }
+    let message = format!("the request is not the message that this call takes: {}", status.message());
+    to_status(&Error::invalid_argument(message))
+}
+
 /// Our code of gRPC's.
 pub fn from_grpc(code: Code) -> ErrorCode {
     match code {

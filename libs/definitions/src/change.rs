@@ -189,6 +189,7 @@ impl<'a> Next<'a> {
         check_said(&change.origin, &change.message)?;
         check_revision(state, change.expected_revision)?;
         check_names(state, change)?;
+        check_sizes(change)?;
         check_origins(state, change)?;
         let before = state.by_id();
         let mut objects = before.clone();
@@ -256,6 +257,18 @@ fn check_revision(state: &ProjectState, expected: Option<Revision>) -> Result<()
 
 fn named_or<'a>(name: &'a str, otherwise: &'a str) -> &'a str {
     if name.is_empty() { otherwise } else { name }
+}
+
+/// The most bytes of an object: whoever reads it takes it in one message.
+const LARGEST_OBJECT: usize = 512 << 10;
+
+fn check_sizes(change: &ChangeSet) -> Result<()> {
+    let too_large = change.puts.iter().filter_map(|object| {
+        let bytes = serde_json::to_vec(object).map_or(0, |bytes| bytes.len());
+        let wrong = || format!("{} takes {bytes} bytes: an object has at most {LARGEST_OBJECT}", object.id());
+        (bytes > LARGEST_OBJECT).then(|| Problem::new(object.id().path(), wrong()))
+    });
+    problems_to_error(&too_large.collect::<Vec<_>>()).map_or(Ok(()), Err)
 }
 
 /// Each object is named once, and what is to be removed is there.

@@ -16,7 +16,7 @@ use larder_contracts::{
     },
     registry::v1 as registry,
     runs::range_from_wire,
-    status::{from_status, to_status},
+    status::{from_status, of_unreadable_request, to_status},
 };
 use larder_definitions::{
     run::{RunState, Scope},
@@ -167,7 +167,7 @@ impl MaterializerGrpc {
 }
 
 async fn read_specification(messages: &mut Streaming<api::GetHistoricalFeaturesRequest>) -> Result<training::Request> {
-    let first = messages.message().await.map_err(from_status)?.and_then(|message| message.part);
+    let first = messages.message().await.map_err(unreadable)?.and_then(|message| message.part);
     let Some(RequestPart::Specification(specification)) = first else {
         return Err(Path::ROOT.field("part").invalid("the first message is the specification"));
     };
@@ -205,11 +205,14 @@ async fn read_specification(messages: &mut Streaming<api::GetHistoricalFeaturesR
 /// The spine as it comes in. Its schema is read before anything is answered.
 async fn streamed_spine(mut messages: Streaming<api::GetHistoricalFeaturesRequest>) -> Result<Spine> {
     let mut decoder = IpcDecoder::new();
-    let mut ready = Vec::new();
+    let (mut ready, mut bytes) = (Vec::new(), 0);
     let schema = loop {
         match next_piece(&mut messages).await? {
-            Some(piece) => ready.extend(decoder.decode(piece)?),
-            None => return Err(Path::ROOT.field("spine").invalid("is missing: stream it in, or name a path")),
+            Some(piece) => {
+                bytes += piece.len();
+                ready.extend(decoder.decode(piece)?);
+            }
+            None => return Err(no_schema(bytes)),
         }
         if let Some(schema) = decoder.schema() {
             break schema;
@@ -229,8 +232,22 @@ async fn streamed_spine(mut messages: Streaming<api::GetHistoricalFeaturesReques
     Ok(Spine::Stream { schema, batches: batches.boxed() })
 }
 
+fn no_schema(bytes: usize) -> Error {
+    let spine = Path::ROOT.field("spine");
+    if bytes == 0 {
+        return spine.invalid("is missing: stream it in, or name a path");
+    }
+    let wrong =
+        format!("has no schema in its {bytes} bytes: it is to be an Arrow IPC stream (not an IPC file), in pieces");
+    spine.invalid(wrong)
+}
+
+fn unreadable(status: Status) -> Error {
+    from_status(of_unreadable_request(status))
+}
+
 async fn next_piece(messages: &mut Streaming<api::GetHistoricalFeaturesRequest>) -> Result<Option<Bytes>> {
-    match messages.message().await.map_err(from_status)?.map(|message| message.part) {
+    match messages.message().await.map_err(unreadable)?.map(|message| message.part) {
         None => Ok(None),
         Some(Some(RequestPart::Spine(piece))) => Ok(Some(piece)),
         Some(Some(RequestPart::Specification(_)) | None) => {

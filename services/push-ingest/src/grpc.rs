@@ -10,7 +10,7 @@ use larder_contracts::{
         RowResult, Target, TargetState, Written as WireWritten, push_service_server::PushService,
         push_stream_response::Outcome,
     },
-    status::to_status,
+    status::{of_unreadable_request, to_status},
 };
 use larder_service::{blocking::work_on, call::CallContext};
 use larder_types::{Error, Result, Revision, Timestamp};
@@ -67,7 +67,7 @@ impl PushService for PushGrpc {
         let placed = request.into_inner().then(move |message| {
             let room = room.clone();
             async move {
-                let message = message?;
+                let message = message.map_err(of_unreadable_request)?;
                 let place = room.enter(encoded_len(&message), patience).await;
                 Ok((message, place))
             }

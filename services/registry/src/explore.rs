@@ -6,15 +6,22 @@ use larder_definitions::{
     lineage::{Direction, Node},
     unknown_name,
 };
-use larder_types::{Name, Result};
+use larder_types::{Error, Name, Result};
 
 use crate::project::Snapshot;
 
 /// How many hits there are at most, where the caller does not say.
 const HITS: usize = 50;
 
-/// What has every word of the query, best first.
-pub fn search(current: &Snapshot, query: &str, limit: usize) -> Vec<SearchHit> {
+/// The most bytes of a query.
+const LONGEST_QUERY: usize = 1_024;
+
+/// What has every word of the query, best first. INVALID_ARGUMENT for one that is too long.
+pub fn search(current: &Snapshot, query: &str, limit: usize) -> Result<Vec<SearchHit>> {
+    if query.len() > LONGEST_QUERY {
+        let wrong = format!("has {} bytes: a search takes at most {LONGEST_QUERY}", query.len());
+        return Err(Error::invalid_field("query", wrong));
+    }
     let limit = if limit == 0 { HITS } else { limit };
     let hits = current.search_index().search(query, limit).into_iter().map(|hit| SearchHit {
         owner: hit.owner,
@@ -22,7 +29,7 @@ pub fn search(current: &Snapshot, query: &str, limit: usize) -> Vec<SearchHit> {
         feature: hit.feature.map(|feature| feature.to_string()),
         description: hit.description,
     });
-    hits.collect()
+    Ok(hits.collect())
 }
 
 /// What an object, or a feature of it, is made from and what is made from it. NOT_FOUND with near names.

@@ -10,7 +10,7 @@ use larder_contracts::{
         StreamOnlineFeaturesRequest, StreamOnlineFeaturesResponse, ViewReplay, get_online_features_request::Features,
         serving_service_server::ServingService,
     },
-    status::to_status,
+    status::{of_unreadable_request, to_status},
     types::v1::RowVersion as WireVersion,
 };
 use larder_definitions::selection::Asked;
@@ -53,7 +53,7 @@ impl ServingService for ServingGrpc {
         let answers = request.into_inner().map(move |message| {
             let (service, call) = (service.clone(), call.clone());
             async move {
-                let StreamOnlineFeaturesRequest { request } = message?;
+                let StreamOnlineFeaturesRequest { request } = message.map_err(of_unreadable_request)?;
                 let request = Path::ROOT.required("request", request).map_err(|error| to_status(&error))?;
                 let response = service.answer(request, &call).await.map_err(|error| to_status(&error))?;
                 Ok(StreamOnlineFeaturesResponse { response: Some(response) })

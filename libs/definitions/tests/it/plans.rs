@@ -421,3 +421,15 @@ fn events_of_another_type_or_key_are_told() {
     "#]],
     );
 }
+
+#[test]
+fn an_object_has_a_greatest_size() {
+    let state = empty();
+    let described = |bytes: usize| {
+        let text = TWO_FEATURES.replace("int64", &format!("int64, description: {}", "x".repeat(bytes)));
+        plan(&state, &ChangeSet::whole(&state, "repo", objects(&small(&text, ""))))
+    };
+    described(500_000).unwrap();
+    let error = described(600_000).unwrap_err();
+    assert!(error.message().contains("an object has at most 524288"), "{}", error.message());
+}

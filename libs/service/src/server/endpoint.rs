@@ -15,6 +15,7 @@ use std::{
 
 use futures::{FutureExt, future};
 use http_body::Body as _;
+use larder_contracts::status::of_unreadable_request;
 use larder_types::{Error, Result};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -241,8 +242,9 @@ impl Shared {
 fn finish_unary(response: Response<Body>, mut call: Call) -> Response<Body> {
     match status_of(&response) {
         Some(status) => {
-            call.end_with(&status);
-            response
+            let told = of_unreadable_request(status.clone());
+            call.end_with(&told);
+            if told.code() == status.code() { response } else { told.into_http() }
         }
         None => response.map(|body| Body::new(ResponseBody::unary(body, call))),
     }

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use http_body_util::Full;
 use larder_contracts::serving::v1::StreamOnlineFeaturesRequest;
 use larder_service::{
     PeerAddress,
     config::{ByteSize, Span},
 };
-use tonic::{Code, Request};
+use tonic::{
+    Code, Request,
+    body::Body,
+    codegen::{Bytes, Service, http},
+};
 
 use crate::fake::{World, ask};
 
@@ -121,6 +126,25 @@ async fn a_request_over_the_size_limit_is_an_invalid_argument_that_names_the_lim
         .unwrap();
 }
 
+/// What cannot be read is its sender's fault, and no defect of the service.
+#[tokio::test]
+async fn a_request_that_is_no_message_is_an_invalid_argument() {
+    let world = World::new();
+    // A frame of three bytes: field 1, a string of one byte, which is no UTF-8.
+    for body in [&b"\0\0\0\0\x03\x0a\x01\xff"[..], b"\0\0\0\0\x01\xff", b""] {
+        let request = http::Request::builder()
+            .method("POST")
+            .uri("/larder.serving.v1.ServingService/GetOnlineFeatures")
+            .header("content-type", "application/grpc")
+            .body(Body::new(Full::new(Bytes::from_static(body))))
+            .unwrap();
+        let response = world.endpoint().call(request).await.unwrap();
+        assert_eq!(response.headers()["grpc-status"], "3", "{:?}", response.headers());
+    }
+    assert_eq!(world.metric(&total("INVALID_ARGUMENT")).as_deref(), Some("3"));
+    assert!(world.metric(&total("INTERNAL")).is_none_or(|count| count == "0"));
+}
+
 #[tokio::test]
 async fn a_panic_is_an_internal_error_and_the_service_goes_on() {
     let world = World::new();
@@ -175,7 +199,7 @@ async fn an_unknown_rpc_is_answered_with_near_ones() {
     use tonic::codegen::{Service, http};
     let mut endpoint = World::new().endpoint();
     let request = http::Request::post("/larder.serving.v1.ServingService/GetOnlineFeature");
-    let response = endpoint.call(request.body(tonic::body::Body::empty()).unwrap()).await.unwrap();
+    let response = endpoint.call(request.body(Body::empty()).unwrap()).await.unwrap();
     let status = tonic::Status::from_header_map(response.headers()).unwrap();
     assert_eq!(status.code(), Code::Unimplemented);
     assert!(status.message().contains("/larder.serving.v1.ServingService/GetOnlineFeatures"), "{}", status.message());

@@ -151,7 +151,7 @@ impl RegistryService for RegistryGrpc {
         answer(request, async |call, api::SearchRequest { project, query, limit }| {
             let kept = self.readable(&call, &project)?;
             let current = kept.definitions.current();
-            let hits = explore::search(&current, &query, limit as usize);
+            let hits = explore::search(&current, &query, limit as usize)?;
             let revision = current.state.revision.0;
             Ok(api::SearchResponse { revision, hits: hits.iter().map(Wire::to_wire).collect() })
         })

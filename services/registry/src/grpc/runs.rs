@@ -36,7 +36,7 @@ impl RunService for RunsGrpc {
         answer(request, async |call, api::CreateRunRequest { project, id, request }| {
             let kept = self.projects.get(&project)?;
             let request: RunRequest = Path::ROOT.read("request", request)?;
-            let id = if id.is_empty() { Uuid::now_v7().to_string() } else { id };
+            let id = if id.is_empty() { Uuid::now_v7().to_string() } else { checked_id(id)? };
             allow_run(&call, action_of(&request), &project, &id)?;
             let principal = call.caller.principal.to_string();
             let traceparent = trace::current();
@@ -208,6 +208,17 @@ fn after(mut runs: Vec<Run>, token: &str) -> Result<Vec<Run>> {
         runs.retain(|run| (run.created_at, run.id.as_str()) < last);
     }
     Ok(runs)
+}
+
+/// The most bytes of an id: every list of runs carries it.
+const LONGEST_ID: usize = 256;
+
+fn checked_id(id: String) -> Result<String> {
+    if id.len() > LONGEST_ID || id.chars().any(char::is_control) {
+        let wrong = format!("has {} bytes: an id has at most {LONGEST_ID}, and no control characters", id.len());
+        return Err(Error::invalid_field("id", wrong));
+    }
+    Ok(id)
 }
 
 fn action_of(request: &RunRequest) -> Action {

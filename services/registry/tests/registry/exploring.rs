@@ -7,6 +7,7 @@ use larder_types::{ErrorCode, Revision};
 
 use crate::{
     declared::{BASE, declare_base, id, view, whole},
+    leases::materialize,
     surroundings::{Registry, Storage, project},
 };
 
@@ -116,4 +117,16 @@ async fn a_name_that_is_nearly_right_is_answered_with_what_there_is() {
     let error = client.object(&project(), &view("profile"), Some(Revision(2))).await.unwrap_err();
     assert_eq!(error.message(), "project payments at revision 2 has no feature view `profile`");
     assert_eq!(client.objects(&project(), None, Some(Revision(4)), "").await.unwrap_err().code(), ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn what_is_listed_and_searched_for_is_short() {
+    let registry = Registry::start(&Storage::in_memory(), &clock()).await;
+    declare_base(&registry.definitions()).await;
+    let error = registry.definitions().search(&project(), &"word ".repeat(300), 0).await.unwrap_err();
+    assert!(error.message().contains("a search takes at most 1024"), "{error}");
+    for id in ["x".repeat(257), "two\nlines".to_owned()] {
+        let error = registry.runs().create(&project(), &id, &materialize("profile")).await.unwrap_err();
+        assert!(error.message().contains("an id has at most 256"), "{error}");
+    }
 }

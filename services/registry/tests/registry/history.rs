@@ -173,7 +173,7 @@ async fn many_objects_come_in_pages() {
 async fn annotations_come_back_unchanged() {
     let storage = Storage::in_a_folder();
     let clock = clock();
-    let bytes = [("all", (0..=255).collect()), ("none", vec![]), ("big", vec![0xAB; 300_000])];
+    let bytes = [("all", (0..=255).collect()), ("none", vec![]), ("big", vec![0xAB; 100_000])];
     let annotations = bytes.map(|(name, bytes): (_, Vec<u8>)| (format!("tool/{name} ü"), bytes)).into();
     let mut thing = entity("thing", "with annotations");
     let Object::Entity(declared) = &mut thing else { panic!() };
