@@ -12,6 +12,8 @@ use crate::{exit::Exit, render::numbers::counted};
 pub(crate) enum Failure {
     /// A call, a file or an argument.
     Error(Error),
+    /// A run that was waited for.
+    Run(Error),
     /// A command line that says what cannot be meant, though each part of it can be read.
     Usage(String),
     /// Definitions, each problem with its place.
@@ -43,6 +45,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Error(error) => error.code().into(),
+            Self::Run(_) => Exit::RunFailed,
             Self::Usage(_) => Exit::Usage,
             Self::Definitions(_) => Exit::Invalid,
             Self::Interrupted => Exit::Interrupted,
@@ -59,7 +62,7 @@ impl From<Error> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Error(error) => fmt_error(error, f),
+            Self::Error(error) | Self::Run(error) => fmt_error(error, f),
             Self::Usage(message) => write!(f, "error: {message}"),
             Self::Interrupted => write!(f, "error: interrupted"),
             Self::Definitions(problems) => {

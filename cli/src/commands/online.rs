@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use arrow::array::ArrayRef;
-use larder_client::OnlineRequest;
+use larder_client::{OnlineAnswer, OnlineRequest, ServingClient};
 use larder_definitions::selection::Selection;
-use larder_types::{Error, Name, ValueType, did_you_mean, near_names};
+use larder_types::{Error, ErrorCode, Name, ValueType, did_you_mean, near_names};
 
 use super::{Context, browse, selection::Features};
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
         pairs::{self, Pair},
     },
     render::{numbers::counted, online::Online},
+    services::Reached,
 };
 
 /// Show the features of entities, as they are served
@@ -42,8 +43,11 @@ pub(crate) struct Arguments {
     replay: bool,
 }
 
-/// The most entities of one call: they are read into memory, and so is their answer.
+/// The most entities: they are read into memory, and so are the answers.
 const MAX_ENTITIES: usize = 1_000_000;
+
+/// Entities of one call, or fewer where their answer would be too great.
+const AT_ONCE: usize = 10_000;
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
     let (service, pairs) = words(&arguments.words)?;
@@ -67,10 +71,46 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
         min_revision: catalog.revision,
         rows: if wanted.entities.is_empty() { 1 } else { 0 },
     };
-    let serving = context.services.serving()?;
-    let answer = serving.explain(serving.client.online_features(&request).await)?;
-    context.console.report(&Online { project: catalog.project.clone(), entities, answer })?;
+    let answers = answers(&context.services.serving()?, &request).await?;
+    context.console.report(&Online { project: catalog.project.clone(), entities, answers })?;
     Ok(Exit::Ok)
+}
+
+/// The answers for all entities, stretch by stretch.
+async fn answers(serving: &Reached<ServingClient>, request: &OnlineRequest) -> Outcome<Vec<OnlineAnswer>> {
+    let Some(entities) = request.entities.first().map(|(_, values)| values.len()) else {
+        return Ok(vec![serving.explain(serving.client.online_features(request).await)?]);
+    };
+    let (mut answers, mut start, mut most) = (Vec::new(), 0, AT_ONCE);
+    while start < entities {
+        let len = most.min(entities - start);
+        match serving.client.online_features(&stretch(request, start, len)).await {
+            Err(error) if len > 1 && is_too_great(&error) => most = len / 2,
+            answer => {
+                answers.push(serving.explain(answer)?);
+                start += len;
+            }
+        }
+    }
+    let names =
+        |answer: &OnlineAnswer| -> Vec<String> { answer.features.iter().map(|feature| feature.name.clone()).collect() };
+    if answers.windows(2).any(|pair| names(&pair[0]) != names(&pair[1])) {
+        let message = "the definitions have changed while the entities were asked for: ask again";
+        return Err(Failure::Error(Error::new(ErrorCode::Conflict, message)));
+    }
+    Ok(answers)
+}
+
+fn stretch(request: &OnlineRequest, start: usize, len: usize) -> OnlineRequest {
+    let part = |columns: &[(String, ArrayRef)]| -> Vec<(String, ArrayRef)> {
+        columns.iter().map(|(name, values)| (name.clone(), values.slice(start, len))).collect()
+    };
+    OnlineRequest { entities: part(&request.entities), request_data: part(&request.request_data), ..request.clone() }
+}
+
+/// Whether fewer entities could be answered.
+fn is_too_great(error: &Error) -> bool {
+    ["serving.limits.", "max_request_bytes"].iter().any(|limit| error.message().contains(limit))
 }
 
 /// The service, where the first word is one, and the other words.

@@ -1,5 +1,7 @@
 //! `larder push`: events into the push log and the online store.
 
+mod builder;
+
 use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
@@ -13,17 +15,17 @@ use std::{
 use clap::ValueEnum;
 use futures::{StreamExt, stream};
 use indicatif::ProgressBar;
-use larder_client::{BatchFailure, PushAnswer, PushBatch, PushClient, Target};
-use larder_definitions::{Catalog, PushSchema, unknown_name};
-use larder_types::{Clock, Error, Name, SystemClock, Timestamp, ValueType};
+use larder_client::{BatchFailure, PushAnswer, PushBatch, Target};
+use larder_types::{Clock, Error, Name, SystemClock, Timestamp};
 use tokio::sync::mpsc;
 
+use self::builder::{BatchBuilder, Made};
 use super::{Context, browse, interrupted::Hint};
 use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     input::{
-        RowFile, Rows, open,
+        RowFile, open,
         pairs::{self, Pair},
     },
     progress,
@@ -36,10 +38,12 @@ use crate::{
 /// Push events, from a file or as arguments
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  larder push real_time_push_source --file events.jsonl\n  \
-    larder push real_time_push_source customer_id=CUST00000042 current_balance=12.5 login_attempts_24h=null\n\n\
-    A file has a column for each column of the source, and one with the time of the event. Rows that are refused are \
-    listed and the others go in; the exit code is 1 then. Pushing again with the --batch-id that a failed push names is \
-    safe: what is in already is not counted twice.")]
+    larder push real_time_push_source customer_id=CUST00000042 current_balance=12.5 last_transaction_amount=80 \\\n    \
+    login_attempts_24h=1 device_fingerprint_score=0.1 ip_risk_score=0.05 session_duration=null\n\n\
+    An event has every column of the source (`larder describe SOURCE` shows them), `null` where it has no value; a file has \
+    also a column with the time of the event. Rows that are refused are listed and the others go in; the exit code is 1 \
+    then. Pushing again with the --batch-id and --batch-size that a failed push names is safe: what is in already is not \
+    counted twice.")]
 pub(crate) struct Arguments {
     /// The push source
     source: Name,
@@ -102,7 +106,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
     let started = Instant::now();
     let catalog = browse::catalog(context).await?;
     let builder = BatchBuilder::new(&catalog, &arguments)?;
-    let mut pushed = Pushed::new(arguments.source.clone());
+    let mut pushed = Pushed::new(arguments.source.clone(), builder.id().to_owned());
     match &arguments.file {
         Some(file) => push_file(context, builder, file, arguments.batch_size as usize, &mut pushed).await?,
         None => push_values(context, builder, &arguments, &mut pushed).await?,
@@ -123,10 +127,11 @@ async fn push_values(
     let rows = pairs::rows(typed.collect())?;
     let event_time = arguments.event_time.unwrap_or_else(|| SystemClock.now());
     let deleted = if arguments.delete { vec![true; rows.len] } else { Vec::new() };
-    let batch = builder.batch(&rows, &[], vec![event_time; rows.len], Vec::new(), deleted)?;
+    let batch = builder.batch_of_values(&rows, vec![event_time; rows.len], deleted)?;
     let push_ingest = context.services.push_ingest()?;
-    let answer = push_ingest.explain(push_ingest.client.push(batch).await)?;
-    pushed.add(rows.first, &answer);
+    let answer = push_ingest.explain(push_ingest.client.push(batch).await).map_err(named_setting)?;
+    let numbers: Vec<u64> = (rows.first..).take(rows.len).collect();
+    pushed.add(&numbers, &answer);
     Ok(())
 }
 
@@ -141,61 +146,87 @@ async fn push_file(
     let rows = open(file, size)?;
     let push_ingest = context.services.push_ingest()?;
     let bar = progress::sized(rows.progress().0, "push");
-    let id = builder.id.clone();
+    let again = format!("--batch-id {} --batch-size {size}", builder.id());
     let (batches, mut made) = mpsc::channel(2);
     let sent = Arc::new(Sent::default());
     let reader = Reader { rows, builder, size, batches, sent: sent.clone(), bar: bar.clone() };
     let reading = tokio::task::spawn_blocking(move || reader.run());
     let batches = stream::poll_fn(move |cx| made.poll_recv(cx));
     let mut outcomes = push_ingest.explain(push_ingest.client.push_stream(batches, IN_FLIGHT).await)?;
-    let again = Hint::new(format!("Not all of {} is in: push it again with --batch-id {id}", file.display()));
+    let hint = Hint::new(format!("Not all of {} is in: push it again with {again}", file.display()));
     let mut failure: Option<Failure> = None;
     while let Some(outcome) = outcomes.next().await {
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {
                 sent.stop();
-                failure.get_or_insert(unfinished(push_ingest.explain::<()>(Err(error)), pushed, &id));
+                let why = push_ingest.explain::<()>(Err(error)).map_err(|why| smaller(named_setting(why), size));
+                failure.get_or_insert(unfinished(why, pushed, &again));
                 break;
             }
         };
-        let first = sent.acknowledged();
+        let numbers = sent.acknowledged();
         match outcome.result {
-            Ok(answer) => pushed.add(first, &answer),
+            Ok(answer) => pushed.add(&numbers, &answer),
             Err(failed) => {
                 sent.stop();
-                failure.get_or_insert(unfinished(Err(of_batch(first, failed)), pushed, &id));
+                let why = smaller(of_batch(numbers.first().copied().unwrap_or(1), failed), size);
+                failure.get_or_insert(unfinished(Err(why), pushed, &again));
             }
         }
         bar.set_message(format!("{} pushed", counted(pushed.rows, "event")));
     }
-    again.not_needed();
+    hint.not_needed();
     drop(outcomes);
     bar.finish_and_clear();
     let read = reading.await.map_err(|error| Error::internal("reading the file panicked").with_source(error))?;
-    match failure {
-        Some(failure) => Err(failure),
-        None => read.map_err(|failure| unfinished(Err(failure), pushed, &id)),
+    if let Some(failure) = failure {
+        return Err(failure);
     }
+    read.map_err(|failure| unfinished(Err(failure), pushed, &again))?;
+    pushed.leave_out(sent.left_out());
+    Ok(())
 }
 
 /// Adds what was pushed before, and how to go on.
-fn unfinished(failure: Outcome<()>, pushed: &Pushed, id: &str) -> Failure {
-    match failure {
-        Err(Failure::Error(error)) if pushed.rows > 0 => {
-            let (code, pushed) = (error.code(), grouped(pushed.rows));
-            let message = format!(
-                "{}\n  Rows pushed before it: {pushed}; once that is put right, push again with --batch-id {id}",
-                error.message()
-            );
-            let violations = error.violations().iter().cloned();
-            Failure::Error(violations.fold(Error::new(code, message), |error, violation| {
-                error.with_violation(violation.field, violation.description)
-            }))
-        }
-        Err(failure) => failure,
-        Ok(()) => Failure::wrong("the push ended early"),
+fn unfinished(failure: Outcome<()>, pushed: &Pushed, again: &str) -> Failure {
+    let Err(failure) = failure else { return Failure::wrong("the push ended early") };
+    if pushed.rows == 0 {
+        return failure;
     }
+    let rows = grouped(pushed.rows);
+    reworded(failure, |message| {
+        format!("{message}\n  Rows pushed before it: {rows}; once that is put right, push again with {again}")
+    })
+}
+
+/// The setting under its whole name: the service knows its own section alone.
+fn named_setting(failure: Failure) -> Failure {
+    reworded(failure, |message| message.replace("(server.max_request_bytes)", "(push_ingest.server.max_request_bytes)"))
+}
+
+/// Says how batches are made smaller where one was too great.
+fn smaller(failure: Failure, size: usize) -> Failure {
+    reworded(failure, |message| {
+        let is_too_great = ["push_ingest.server.max_request_bytes", "push_ingest.max_batch_rows"];
+        if is_too_great.iter().any(|limit| message.contains(limit)) {
+            format!(
+                "{message}\n  --batch-size says how many events a batch has: fewer than {} then",
+                grouped(size as u64)
+            )
+        } else {
+            message.to_owned()
+        }
+    })
+}
+
+fn reworded(failure: Failure, reword: impl FnOnce(&str) -> String) -> Failure {
+    let Failure::Error(error) = failure else { return failure };
+    let message = reword(error.message());
+    let violations = error.violations().iter().cloned();
+    Failure::Error(violations.fold(Error::new(error.code(), message), |error, violation| {
+        error.with_violation(violation.field, violation.description)
+    }))
 }
 
 fn of_batch(first: u64, failed: BatchFailure) -> Failure {
@@ -219,18 +250,29 @@ fn of_batch(first: u64, failed: BatchFailure) -> Failure {
 /// Which rows are on their way, between the one who reads and the one who hears of them.
 #[derive(Debug, Default)]
 struct Sent {
-    firsts: Mutex<VecDeque<u64>>,
+    /// Of each batch, the numbers of its rows.
+    batches: Mutex<VecDeque<Vec<u64>>>,
+    /// Rows that are in no batch, and why.
+    left_out: Mutex<Vec<(u64, String)>>,
     stopped: AtomicBool,
 }
 
 impl Sent {
-    fn add(&self, first: u64) {
-        self.firsts.lock().unwrap_or_else(PoisonError::into_inner).push_back(first);
+    fn add(&self, numbers: Vec<u64>) {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner).push_back(numbers);
     }
 
-    /// The first row of the oldest batch that was not acknowledged yet: acknowledgements come in order.
-    fn acknowledged(&self) -> u64 {
-        self.firsts.lock().unwrap_or_else(PoisonError::into_inner).pop_front().unwrap_or(1)
+    fn leave_out(&self, rows: Vec<(u64, String)>) {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner).extend(rows);
+    }
+
+    fn left_out(&self) -> Vec<(u64, String)> {
+        std::mem::take(&mut *self.left_out.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The rows of the oldest batch that was not acknowledged yet: acknowledgements come in order.
+    fn acknowledged(&self) -> Vec<u64> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner).pop_front().unwrap_or_default()
     }
 
     fn stop(&self) {
@@ -253,10 +295,13 @@ impl Reader {
         while !self.sent.stopped.load(Ordering::Relaxed)
             && let Some(rows) = self.rows.next(self.size)?
         {
-            let batch = self.builder.batch_of_file(&rows)?;
-            self.sent.add(rows.first);
-            if self.batches.blocking_send(batch).is_err() {
-                return Ok(());
+            let Made { batch, numbers, left_out } = self.builder.batch_of_file(&rows)?;
+            self.sent.leave_out(left_out);
+            if let Some(batch) = batch {
+                self.sent.add(numbers);
+                if self.batches.blocking_send(batch).is_err() {
+                    return Ok(());
+                }
             }
             self.bar.set_position(self.rows.progress().1);
         }
@@ -264,131 +309,22 @@ impl Reader {
     }
 }
 
-/// Makes batches of rows, as the source's schema wants them.
-struct BatchBuilder {
-    project: Name,
-    source: Name,
-    schema: Arc<PushSchema>,
-    columns: TimeColumns,
-    target: Target,
-    id: String,
-    revision: larder_types::Revision,
-}
-
-impl BatchBuilder {
-    fn new(catalog: &Catalog, arguments: &Arguments) -> Outcome<Self> {
-        let source = catalog.source(arguments.source.as_str())?;
-        let schema = source.push_schema.clone().ok_or_else(|| {
-            let why = if source.is_push() { "no view reads it" } else { "it is not a push source" };
-            Error::failed_precondition(format!("source {} takes no events: {why}", arguments.source))
-        })?;
-        Ok(Self {
-            project: catalog.project.clone(),
-            source: arguments.source.clone(),
-            schema,
-            columns: arguments.columns.clone(),
-            target: match arguments.target {
-                To::Online => Target::Online,
-                To::Offline => Target::Offline,
-                To::Both => Target::OnlineAndOffline,
-            },
-            id: arguments.batch_id.clone().unwrap_or_else(PushClient::batch_id),
-            revision: catalog.revision,
-        })
-    }
-
-    /// The source's columns: keys, then features.
-    fn wanted(&self) -> impl Iterator<Item = (&str, ValueType)> {
-        let keys = self.schema.keys.iter().map(|key| (key.name.as_str(), key.key_type.scalar().into()));
-        keys.chain(self.schema.columns.iter().map(|(name, value_type)| (name.as_str(), *value_type)))
-    }
-
-    fn type_of(&self, column: &str) -> Option<ValueType> {
-        self.wanted().find(|(name, _)| *name == column).map(|(_, value_type)| value_type)
-    }
-
-    fn batch_of_file(&self, rows: &Rows) -> Outcome<PushBatch> {
-        let TimeColumns { event_time_column, created_time_column, deleted_column } = &self.columns;
-        let guessed = || EVENT_TIMES.into_iter().find(|name| rows.column(name).is_some());
-        let event_time = event_time_column.as_deref().or_else(guessed).unwrap_or(EVENT_TIMES[0]);
-        let missing = |column: &str, flag: &str| {
-            let has = rows.names().collect::<Vec<_>>().join(", ");
-            Failure::wrong(format!("{} has no column {column} ({flag} names another one); it has {has}", rows.file))
-        };
-        let event_times = rows
-            .times(event_time)?
-            .ok_or_else(|| missing(event_time, "with the time of the event; --event-time-column"))?;
-        let created_times = match created_time_column {
-            Some(column) => rows.times(column)?.ok_or_else(|| missing(column, "--created-time-column"))?,
-            None => Vec::new(),
-        };
-        let deleted = match deleted_column {
-            Some(column) => deletions(rows, column)?.ok_or_else(|| missing(column, "--deleted-column"))?,
-            None => Vec::new(),
-        };
-        let beside: Vec<&str> = [Some(event_time), created_time_column.as_deref(), deleted_column.as_deref()]
-            .into_iter()
-            .flatten()
-            .collect();
-        self.batch(rows, &beside, event_times, created_times, deleted)
-    }
-
-    /// `beside`: columns that are not the source's.
-    fn batch(
-        &self,
-        rows: &Rows,
-        beside: &[&str],
-        event_times: Vec<Timestamp>,
-        created_times: Vec<Timestamp>,
-        deleted: Vec<bool>,
-    ) -> Outcome<PushBatch> {
-        if let Some(name) = rows.names().find(|name| !beside.contains(name) && self.type_of(name).is_none()) {
-            let known: Vec<&str> = self.wanted().map(|(name, _)| name).collect();
-            let error = unknown_name(&format!("source {}", self.source), "column", name, &known);
-            return Err(Failure::wrong(format!(
-                "{}: {}\n  its columns are {}",
-                rows.file,
-                error.message(),
-                known.join(", ")
-            )));
-        }
-        let mut columns = Vec::new();
-        for (name, value_type) in self.wanted() {
-            if let Some(array) = rows.typed(name, value_type)? {
-                columns.push((name.to_owned(), array));
-            }
-        }
-        Ok(PushBatch {
-            project: self.project.clone(),
-            source: self.source.clone(),
-            batch_id: Some(format!("{}-{}", self.id, rows.first)),
-            columns,
-            event_times,
-            created_times,
-            deleted,
-            target: self.target,
-            min_revision: self.revision,
-        })
-    }
-}
-
-/// Which rows are deletions; null is no deletion.
-fn deletions(rows: &Rows, column: &str) -> Outcome<Option<Vec<bool>>> {
-    let array = rows.typed(column, larder_types::ScalarType::Bool.into())?;
-    Ok(array.map(|array| {
-        let flags = array.as_any().downcast_ref::<arrow::array::BooleanArray>();
-        flags.into_iter().flatten().map(|flag| flag.unwrap_or(false)).collect()
-    }))
-}
-
 impl Pushed {
-    /// Counts the answer to a batch that begins with row `first`.
-    fn add(&mut self, first: u64, answer: &PushAnswer) {
+    /// Counts the answer to a batch of the rows with those numbers.
+    fn add(&mut self, numbers: &[u64], answer: &PushAnswer) {
         self.rows += answer.results.len() as u64;
         for result in &answer.results {
             self.count(*result);
         }
-        self.refusals
-            .extend(answer.refusals.iter().map(|refusal| (first + refusal.row as u64, refusal.reason.clone())));
+        let number = |row: usize| numbers.get(row).copied().unwrap_or_default();
+        self.refusals.extend(answer.refusals.iter().map(|refusal| (number(refusal.row), refusal.reason.clone())));
+    }
+
+    /// Counts rows that were not sent at all.
+    fn leave_out(&mut self, rows: Vec<(u64, String)>) {
+        self.rows += rows.len() as u64;
+        self.refused += rows.len() as u64;
+        self.refusals.extend(rows);
+        self.refusals.sort_by_key(|(row, _)| *row);
     }
 }

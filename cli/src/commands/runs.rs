@@ -111,7 +111,11 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
             Ok(exit)
         }
         Command::Cancel { run } => {
+            let before = materializer.explain(materializer.client.get_run(&project, &run).await)?;
             let run = materializer.explain(materializer.client.cancel_run(&project, &run).await)?;
+            if before.state.is_final() {
+                say(&format!("Run {} had ended already: {}", run.id, run.state.as_str()));
+            }
             context.console.report(&OneRun(run))?;
             Ok(Exit::Ok)
         }

@@ -5,13 +5,16 @@ mod files;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
+use arrow::array::RecordBatch;
 use futures::{Stream, StreamExt, stream};
+use indicatif::ProgressBar;
 use larder_client::{TrainingSet, TrainingSetEvent};
 use larder_definitions::{run::Run, selection::Selection};
-use larder_types::{Error, KeyType, Name, Result, ScalarType, ValueType};
+use larder_types::{Error, ErrorCode, KeyType, Name, Result, ScalarType, ValueType};
 use tokio::sync::mpsc;
 
 use self::files::{ResultFile, SpineFile};
@@ -106,9 +109,13 @@ async fn build_on_server(context: &Context, set: &TrainingSet) -> Outcome<(Run, 
     let materializer = context.services.materializer()?;
     let mut events = materializer.explain(materializer.client.training_set(set, stream::empty()).await)?;
     let bar = RunBar::single("training set");
+    let mut begun = None;
     while let Some(event) = events.next().await {
-        match materializer.explain(event)? {
-            TrainingSetEvent::Started(run) => bar.show(&run),
+        match materializer.explain(event).map_err(|failure| of_run(begun.as_deref(), failure))? {
+            TrainingSetEvent::Started(run) => {
+                bar.show(&run);
+                begun = Some(run.id);
+            }
             TrainingSetEvent::Progress(progress) => bar.show_progress(&progress),
             TrainingSetEvent::Rows(_) => {}
             TrainingSetEvent::Finished(run) => {
@@ -143,14 +150,31 @@ async fn column_types(context: &Context, set: &TrainingSet) -> Outcome<BTreeMap<
 }
 
 async fn build_by_stream(context: &Context, set: &TrainingSet, file: SpineFile, out: &Path) -> Outcome<(Run, u64)> {
-    let mut result = ResultFile::create(out)?;
+    let result = ResultFile::create(out)?;
     let bar = progress::sized(file.rows().unwrap_or(0), "training set");
+    let unreadable = Unreadable::default();
+    let built = receive(context, set, batches(file, unreadable.clone()), result, &bar).await;
+    // What the service makes of a spine that breaks off says less than why it did.
+    match unreadable.error() {
+        Some(error) => Err(Failure::Error(error)),
+        None => built,
+    }
+}
+
+async fn receive(
+    context: &Context,
+    set: &TrainingSet,
+    spine: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+    mut result: ResultFile,
+    bar: &ProgressBar,
+) -> Outcome<(Run, u64)> {
     let materializer = context.services.materializer()?;
-    let mut events = materializer.explain(materializer.client.training_set(set, batches(file)).await)?;
-    let mut rows = 0;
+    let mut events = materializer.explain(materializer.client.training_set(set, spine).await)?;
+    let (mut begun, mut rows) = (None, 0);
     while let Some(event) = events.next().await {
-        match materializer.explain(event)? {
-            TrainingSetEvent::Started(_) | TrainingSetEvent::Progress(_) => {}
+        match materializer.explain(event).map_err(|failure| of_run(begun.as_deref(), failure))? {
+            TrainingSetEvent::Started(run) => begun = Some(run.id),
+            TrainingSetEvent::Progress(_) => {}
             TrainingSetEvent::Rows(batch) => {
                 result.write(&batch)?;
                 rows += batch.num_rows() as u64;
@@ -169,19 +193,80 @@ async fn build_by_stream(context: &Context, set: &TrainingSet, file: SpineFile, 
     Err(ended_early())
 }
 
+/// What ends a training set once its run has begun is how the run ended, unless it was lost from sight.
+fn of_run(begun: Option<&str>, failure: Failure) -> Failure {
+    match (begun, failure) {
+        (Some(run), Failure::Error(error)) => match error.code() {
+            ErrorCode::Unavailable | ErrorCode::DeadlineExceeded => Failure::Error(error),
+            ErrorCode::Cancelled if error.message().contains(run) => Failure::Run(error),
+            ErrorCode::InvalidArgument
+            | ErrorCode::NotFound
+            | ErrorCode::AlreadyExists
+            | ErrorCode::FailedPrecondition
+            | ErrorCode::Conflict
+            | ErrorCode::PermissionDenied
+            | ErrorCode::Unauthenticated
+            | ErrorCode::ResourceExhausted
+            | ErrorCode::Cancelled
+            | ErrorCode::Unimplemented
+            | ErrorCode::DataLoss
+            | ErrorCode::Internal => Failure::Run(error.context(format_args!("run {run} failed"))),
+        },
+        (_, failure) => failure,
+    }
+}
+
 fn ended_early() -> Failure {
     Failure::Error(Error::unavailable("the materializer ended the training set before it was whole"))
 }
 
+/// Why the spine could not be read to its end.
+#[derive(Debug, Clone, Default)]
+struct Unreadable(Arc<Mutex<Option<Error>>>);
+
+impl Unreadable {
+    fn error(&self) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Keeps the error, and gives one to break off with.
+    fn keep(&self, error: Error) -> Error {
+        let broken_off = Error::invalid_argument("the spine breaks off");
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        broken_off
+    }
+}
+
 /// The spine, read on a thread of its own, a few batches ahead.
-fn batches(file: SpineFile) -> impl Stream<Item = Result<arrow::array::RecordBatch>> + Send + 'static {
+fn batches(file: SpineFile, unreadable: Unreadable) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
     let (read, mut batches) = mpsc::channel(2);
     tokio::task::spawn_blocking(move || {
         for batch in file {
-            if read.blocking_send(batch).is_err() {
+            if read.blocking_send(batch.map_err(|error| unreadable.keep(error))).is_err() {
                 return;
             }
         }
     });
     stream::poll_fn(move |cx| batches.poll_recv(cx))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_a_run_is_no_wrong_request() {
+        let cancelled = || Failure::Error(Error::cancelled("run r1 was cancelled"));
+        let wrong = || Failure::Error(Error::invalid_argument("no column `at`"));
+        let gone = || Failure::Error(Error::unavailable("the materializer is stopping"));
+        for (begun, failure, exit, message) in [
+            (Some("r1"), cancelled(), Exit::RunFailed, "error: run r1 was cancelled"),
+            (Some("r1"), wrong(), Exit::RunFailed, "error: run r1 failed: no column `at`"),
+            (Some("r1"), gone(), Exit::Unavailable, "error: the materializer is stopping"),
+            (None, wrong(), Exit::Failed, "error: no column `at`"),
+        ] {
+            let failure = of_run(begun, failure);
+            assert_eq!((failure.exit(), failure.to_string().as_str()), (exit, message));
+        }
+    }
 }

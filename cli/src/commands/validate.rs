@@ -72,7 +72,8 @@ impl Report for Validated {
             Ok(repository) => {
                 let counts: Vec<String> =
                     ObjectKind::ALL.into_iter().filter_map(|kind| counted_kind(repository, kind)).collect();
-                format!("Project {}: {}; all is well", repository.project, counts.join(", "))
+                let counts = if counts.is_empty() { "nothing is declared".to_owned() } else { counts.join(", ") };
+                format!("Project {}: {counts}; all is well", repository.project)
             }
             Err(problems) => problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
         }

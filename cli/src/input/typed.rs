@@ -27,14 +27,11 @@ impl Rows {
         }
     }
 
-    /// The times in the column of that name; none where there is no such column. A null is an error.
-    pub(crate) fn times(&self, name: &str) -> Outcome<Option<Vec<Timestamp>>> {
+    /// The times in the column of that name, where they are not null; none where there is no such column.
+    pub(crate) fn times(&self, name: &str) -> Outcome<Option<Vec<Option<Timestamp>>>> {
         let Some(array) = self.typed(name, ScalarType::Timestamp.into())? else { return Ok(None) };
         let times = array.as_any().downcast_ref::<TimestampMicrosecondArray>();
-        let time = |(row, time): (usize, Option<i64>)| {
-            time.map(Timestamp::from_micros).ok_or_else(|| self.wrong(row, name, "is null; every row needs a time"))
-        };
-        times.into_iter().flatten().enumerate().map(time).collect::<Outcome<_>>().map(Some)
+        Ok(Some(times.into_iter().flatten().map(|time| time.map(Timestamp::from_micros)).collect()))
     }
 
     fn wrong(&self, row: usize, column: &str, what: &str) -> Failure {
@@ -249,13 +246,6 @@ mod tests {
             let error = typed(vec![1 << 40].into(), value_type).unwrap_err().to_string();
             assert!(error.starts_with(message), "{error}");
         }
-    }
-
-    #[test]
-    fn a_time_is_never_null() {
-        let cells = Cells::Untyped(vec![Cell::Plain("1970-01-01".to_owned()), Cell::Null]);
-        let message = rows(cells, 2).times("x").unwrap_err().to_string();
-        assert_eq!(message, "error: events.csv: row 6, column x: is null; every row needs a time");
     }
 
     #[test]

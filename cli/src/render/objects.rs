@@ -5,9 +5,11 @@ use std::{fmt::Write as _, time::Duration};
 use larder_client::{Project, SearchHit};
 use larder_definitions::{
     Catalog, Engine, FeatureService, FeatureView, Metadata, Object, ObjectId, ObjectKind, Relation, Source, SourceKind,
-    ViewUse, schedule::Ticks,
+    ViewUse,
+    schedule::Ticks,
+    selection::{Asked, Selection},
 };
-use larder_types::{Clock, SystemClock, format_duration};
+use larder_types::{Clock, Name, Result, SystemClock, format_duration};
 use serde_json::{Value, json};
 
 use super::{
@@ -179,7 +181,22 @@ fn object_json(catalog: &Catalog, object: &Object) -> Value {
         }
     }
     let origin = catalog.origins.get(&id);
-    json!({ "kind": id.kind, "name": id.name, "origin": origin, "definition": definition })
+    let mut json = json!({ "kind": id.kind, "name": id.name, "origin": origin, "definition": definition });
+    if let Object::FeatureService(service) = object
+        && let Ok(needed) = needed(catalog, service)
+    {
+        let column = |(name, of): (&Name, String)| json!({ "name": name, "type": of });
+        let keys = needed.entity_columns.iter().map(|(name, of)| column((name, of.to_string())));
+        json["join_keys"] = keys.collect();
+        let request = needed.request_columns.iter().map(|(name, of)| column((name, of.to_string())));
+        json["request_data"] = request.collect();
+    }
+    json
+}
+
+/// What requests of the service have; full names, since a service may need them.
+fn needed(catalog: &Catalog, service: &FeatureService) -> Result<Selection> {
+    Selection::resolve(catalog, &Asked::Service(service.name.clone()), true)
 }
 
 fn about_heading(kind: ObjectKind) -> &'static str {
@@ -269,7 +286,10 @@ fn describe(catalog: &Catalog, object: &Object, paint: Paint) -> String {
             };
             details = table(paint, &["FEATURE", "TYPE", "SQL"], view.features.iter().map(row).collect());
         }
-        Object::FeatureService(service) => details = service_table(service, paint),
+        Object::FeatureService(service) => {
+            facts.extend(service_facts(catalog, service));
+            details = service_table(service, paint);
+        }
     }
     let mut text = paint.ink(Ink::Bold, &id.to_string());
     for (fact, value) in facts.into_iter().filter(|(_, value)| !value.is_empty()) {
@@ -330,6 +350,14 @@ fn view_facts(catalog: &Catalog, view: &FeatureView) -> Vec<(&'static str, Strin
         ("schedule", schedule.unwrap_or_default()),
         ("allowed lateness", view.allowed_lateness.map(|span: Duration| format_duration(span)).unwrap_or_default()),
         ("stored as", storage.unwrap_or_default()),
+    ]
+}
+
+fn service_facts(catalog: &Catalog, service: &FeatureService) -> Vec<(&'static str, String)> {
+    let Ok(needed) = needed(catalog, service) else { return Vec::new() };
+    vec![
+        ("join keys", listed(needed.entity_columns.iter().map(|(name, of)| format!("{name} {of}")))),
+        ("request data", listed(needed.request_columns.iter().map(|(name, of)| format!("{name} {of}")))),
     ]
 }
 

@@ -17,6 +17,8 @@ use crate::console::Report;
 #[derive(Debug)]
 pub(crate) struct Pushed {
     pub(crate) source: Name,
+    /// What the ids of its batches begin with.
+    pub(crate) batch_id: String,
     pub(crate) rows: u64,
     pub(crate) written: u64,
     pub(crate) older: u64,
@@ -32,9 +34,19 @@ pub(crate) struct Pushed {
 const SHOWN: usize = 10;
 
 impl Pushed {
-    pub(crate) fn new(source: Name) -> Self {
-        let refusals = Vec::new();
-        Self { source, rows: 0, written: 0, older: 0, expired: 0, refused: 0, unknown: 0, refusals, seconds: 0.0 }
+    pub(crate) fn new(source: Name, batch_id: String) -> Self {
+        Self {
+            source,
+            batch_id,
+            rows: 0,
+            written: 0,
+            older: 0,
+            expired: 0,
+            refused: 0,
+            unknown: 0,
+            refusals: Vec::new(),
+            seconds: 0.0,
+        }
     }
 
     pub(crate) fn count(&mut self, result: RowResult) {
@@ -50,10 +62,10 @@ impl Pushed {
 
 impl Report for Pushed {
     fn json(&self) -> Value {
-        let Self { source, rows, written, older, expired, refused, unknown, refusals, seconds } = self;
+        let Self { source, batch_id, rows, written, older, expired, refused, unknown, refusals, seconds } = self;
         let refusals = refusals.iter().map(|(row, reason)| json!({ "row": row, "reason": reason }));
         json!({
-            "source": source, "rows": rows, "written": written, "older": older, "expired": expired, "refused": refused,
+            "source": source, "batch_id": batch_id, "rows": rows, "written": written, "older": older, "expired": expired, "refused": refused,
             "unknown": unknown, "refusals": refusals.collect::<Vec<_>>(), "seconds": seconds,
         })
     }
@@ -91,7 +103,7 @@ mod tests {
 
     #[test]
     fn refusals_are_listed_below_the_counts() {
-        let mut pushed = Pushed::new(Name::new("events").unwrap());
+        let mut pushed = Pushed::new(Name::new("events").unwrap(), "b".to_owned());
         for result in [RowResult::Written, RowResult::Written, RowResult::Older, RowResult::Refused] {
             pushed.count(result);
         }
@@ -108,6 +120,7 @@ mod tests {
         .assert_eq(&pushed.text(Paint::Plain));
         pushed.rows = 1;
         assert!(pushed.text(Paint::Plain).starts_with("1 event pushed to events"));
+        assert_eq!(pushed.json()["batch_id"], "b");
         assert_eq!(pushed.json()["refusals"], json!([{ "row": 4, "reason": "customer_id is null" }]));
     }
 }

@@ -84,6 +84,14 @@ fn what_is_declared_can_be_found_compared_and_taken_back() {
     assert_eq!(json(&["docs", "--out", "FEATURES.md"])["file"], "FEATURES.md");
     assert!(up.folder().join("FEATURES.md").exists());
     assert_eq!(json(&["describe", "purchases"])["objects"][0]["definition"]["ttl"], "365d");
+    let service = up.good(&["describe", "offer_service"]);
+    assert!(
+        service.contains("\n  join keys        customer_id string\n  request data     discount float64\n"),
+        "{service}"
+    );
+    let service = &json(&["describe", "offer_service"])["objects"][0];
+    assert_eq!(service["join_keys"], json!([{ "name": "customer_id", "type": "string" }]));
+    assert_eq!(service["request_data"], json!([{ "name": "discount", "type": "float64" }]));
 
     let file = up.folder().join("larder.yaml");
     let definitions = fs::read_to_string(&file).unwrap();
@@ -128,7 +136,6 @@ fn events_that_are_wrong_are_told_by_row_and_the_others_go_in() {
         ("customer_id,cart_valu,event_time\nC1,1,2026-01-01\n", "did you mean cart_value?"),
         ("customer_id,event_time\nC1,2026-01-01\n", "cart_value: is missing"),
         ("customer_id,cart_value\nC1,1\n", "bad.csv has no column event_timestamp"),
-        ("customer_id,cart_value,event_time\nC1,1,\n", "row 1, column event_time: is null"),
     ];
     for (content, message) in cases {
         let ran = push("bad.csv", content, &[]);
@@ -141,6 +148,78 @@ fn events_that_are_wrong_are_told_by_row_and_the_others_go_in() {
         &["--batch-size", "1"],
     );
     assert!(ran.err.contains("Rows pushed before it: 1;") && ran.err.contains("--batch-id "), "{}", ran.err);
+    assert!(ran.err.trim_end().ends_with(" --batch-size 1"), "{}", ran.err);
+}
+
+#[test]
+fn rows_without_a_time_are_refused_and_the_others_go_in() {
+    let up = Up::start();
+    up.good(&["apply", "--yes"]);
+    let now = SystemClock.now();
+    let file = format!(
+        "customer_id,cart_value,event_time,seen\nC1,1,,{now}\nC2,2,{now},{now}\n,3,{now},{now}\nC4,4,{now},\nC5,5,{now},{now}\n"
+    );
+    fs::write(up.folder().join("events.csv"), &file).unwrap();
+    for size in ["1", "2", "3", "1000"] {
+        let push =
+            ["push", "cart_events", "--file", "events.csv", "--created-time-column", "seen", "--batch-size", size];
+        let pushed = up.larder(&[&push[..], &["--batch-id", &format!("b{size}"), "--output", "json"]].concat());
+        assert_eq!(pushed.code, 1, "{}", pushed.err);
+        let pushed = pushed.json();
+        assert_eq!((&pushed["rows"], &pushed["refused"]), (&json!(5), &json!(3)), "{pushed}");
+        assert_eq!(pushed["batch_id"], format!("b{size}"));
+        let refusals = pushed["refusals"].as_array().unwrap().iter();
+        let refusals: Vec<_> =
+            refusals.map(|of| (of["row"].as_u64().unwrap(), of["reason"].as_str().unwrap())).collect();
+        assert_eq!(refusals[0], (1, "event_time is null: every event needs a time"));
+        assert!(refusals[1].0 == 3 && refusals[1].1.starts_with("customer_id is null"), "{refusals:?}");
+        assert_eq!(refusals[2], (4, "seen is null: every event needs a time"));
+    }
+    let served = up.good(&["online", "--features", "cart", "customer_id=C1,C2,C4,C5"]);
+    assert_eq!(words(served.lines().nth(1).unwrap()), ["cart_value", "NOT_FOUND", "2.0", "NOT_FOUND", "5.0"]);
+    // Put right and pushed under the same id, all of it is in.
+    fs::write(
+        up.folder().join("events.csv"),
+        file.replace(",,", &format!(",{now},")).replace(",\n", &format!(",{now}\n")),
+    )
+    .unwrap();
+    up.larder(&["push", "cart_events", "--file", "events.csv", "--created-time-column", "seen", "--batch-id", "b3"]);
+    let served = up.good(&["online", "--features", "cart", "customer_id=C1,C2,C4,C5"]);
+    assert_eq!(words(served.lines().nth(1).unwrap()), ["cart_value", "1.0", "2.0", "4.0", "5.0"]);
+}
+
+#[test]
+fn limits_of_requests_and_answers_are_told_as_the_command_knows_them() {
+    let up = Up::start();
+    up.good(&["apply", "--yes"]);
+    let event = |key: String| format!("{{\"customer_id\":\"{key}\",\"cart_value\":1,\"event_time\":\"2026-01-01\"}}\n");
+    fs::write(up.folder().join("great.jsonl"), event("x".repeat(1 << 20)).repeat(20)).unwrap();
+    let ran = up.larder(&["push", "cart_events", "--file", "great.jsonl"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("(push_ingest.server.max_request_bytes)"), "{}", ran.err);
+    assert!(ran.err.contains("--batch-size says how many events a batch has: fewer than 1,000"), "{}", ran.err);
+    // More entities than one call has, whose answers are put together in order.
+    let entities: String = (0..20_011).map(|number| format!("E{number}\n")).collect();
+    fs::write(up.folder().join("entities.csv"), format!("customer_id\n{entities}C1\n")).unwrap();
+    up.good(&["push", "cart_events", "customer_id=C1,E0,E10000", "cart_value=1,2,3"]);
+    let online = ["online", "--features", "cart", "--entities", "entities.csv", "--replay"];
+    let document = up.larder(&[&online[..], &["--output", "json"]].concat()).json();
+    let values = document["features"][0]["values"].as_array().unwrap();
+    assert_eq!((values.len(), document["entities"].as_array().unwrap().len()), (20_012, 20_012));
+    let present: Vec<_> = (0..values.len()).filter(|row| !values[*row].is_null()).collect();
+    assert_eq!(present, [0, 10_000, 20_011]);
+    assert_eq!(document["entities"][20_011]["customer_id"], "C1");
+    let replay = &document["replay"];
+    assert_eq!(replay["views"][0]["versions"].as_array().unwrap().len(), 20_012);
+    assert!(replay["views"][0]["versions"][10_000]["event_time"].is_string());
+    let firsts: Vec<_> = replay["judged"].as_array().unwrap().iter().map(|judged| judged["first"].clone()).collect();
+    assert_eq!(firsts, [0, 10_000, 20_000]);
+    let table = up.good(&online);
+    assert!(
+        table.lines().nth(10_001).is_some_and(|line| words(line) == ["E10000", "3.0"]),
+        "{:?}",
+        table.lines().nth(10_001)
+    );
 }
 
 #[test]
@@ -163,7 +242,8 @@ fn a_push_that_is_interrupted_names_the_batches_it_is_repeated_under() {
     let ran = push.wait_with_output().unwrap();
     let err = String::from_utf8(ran.stderr).unwrap();
     assert_eq!(ran.status.code(), Some(130), "{err}");
-    assert!(err.contains("push it again with --batch-id ") && err.ends_with("error: interrupted\n"), "{err}");
+    assert!(err.contains("push it again with --batch-id ") && err.contains(" --batch-size 1\n"), "{err}");
+    assert!(err.ends_with("error: interrupted\n"), "{err}");
 }
 
 #[test]
@@ -182,23 +262,41 @@ fn runs_that_fail_exit_with_6_and_unknown_names_with_1() {
     let id = listed["runs"][0]["id"].as_str().unwrap().to_owned();
     assert!(up.good(&["runs", "show", &id]).contains("error            "));
     assert_eq!(up.larder(&["runs", "watch", &id]).code, 6);
-    let cases: [(&[&str], &str); 6] = [
+    let cancelled = up.larder(&["runs", "cancel", &id]);
+    assert_eq!(cancelled.code, 0, "{}", cancelled.err);
+    assert_eq!(cancelled.err, format!("Run {id} had ended already: FAILED\n"));
+    let cases: [(&[&str], &str); 5] = [
         (&["online", "offer_servise", "customer_id=C1"], "did you mean offer_service?"),
         (&["online", "offer_service", "customer_id=C1"], "request data discount (float64) is missing"),
         (&["describe", "purchase"], "did you mean purchases"),
         (&["runs", "show", "nothing"], "nothing"),
         (&["rollback", "7", "--yes"], "no revision 7"),
-        (
-            &["train", "offer_service", "--spine", "data/spine.csv", "--out", "t.parquet", "--event-time", "at"],
-            "no column `at`",
-        ),
     ];
     for (arguments, message) in cases {
         let ran = up.larder(arguments);
         assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{arguments:?}: {}", ran.err);
         assert!(ran.err.contains(message), "{message}: {}", ran.err);
     }
-    assert!(!up.folder().join("t.parquet").exists());
+    let train = |spine: &str, more: &[&str]| {
+        let ran = up.larder(&[&["train", "offer_service", "--spine", spine, "--out", "t.parquet"], more].concat());
+        assert!(ran.out.is_empty() && !up.folder().join("t.parquet").exists());
+        (ran.code, ran.err)
+    };
+    for more in [&["--event-time", "at"][..], &["--event-time", "at", "--on-server"]] {
+        let (code, err) = train("data/spine.csv", more);
+        assert_eq!(code, 6, "{err}");
+        assert!(err.starts_with("error: run ") && err.contains("no column `at`"), "{err}");
+    }
+    // What is wrong with the file is told, and not what the service makes of it.
+    let rows = |rows: usize| format!("customer_id,event_timestamp,discount\n{}", "C1,2026-01-02,1\n".repeat(rows));
+    for before in [0, 9_000, 40_000] {
+        fs::write(up.folder().join("wrong.csv"), rows(before) + "C1,2026-01-02,much\n").unwrap();
+        let (code, err) = train("wrong.csv", &[]);
+        let line = before + 2;
+        let message =
+            format!("error: wrong.csv: line {line}, column discount: \"much\" is not a value of type float64\n");
+        assert_eq!((code, err), (1, message));
+    }
 }
 
 fn words(line: &str) -> Vec<&str> {

@@ -10,14 +10,18 @@ use std::{
 
 use arrow::{
     array::{RecordBatch, RecordBatchReader},
-    datatypes::{Field, Schema},
+    datatypes::{Field, Schema, SchemaRef},
     error::ArrowError,
     ipc::{reader::FileReader, writer::FileWriter},
 };
+use larder_offline_store::training::{parquet_batch, parquet_schema};
 use larder_types::{Error, ScalarType, ValueType};
 use parquet::arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder};
 
-use crate::failure::{Failure, Outcome};
+use crate::{
+    failure::{Failure, Outcome},
+    input::cell::Cell,
+};
 
 /// Rows in a batch of a spine.
 const BATCH_ROWS: usize = 8_192;
@@ -28,6 +32,8 @@ pub(super) struct SpineFile {
     rows: Option<u64>,
     batches: Box<dyn RecordBatchReader + Send>,
     has_begun: bool,
+    /// Where the text lies that its values are read from.
+    csv: Option<PathBuf>,
 }
 
 impl SpineFile {
@@ -48,13 +54,14 @@ impl SpineFile {
             "arrow" | "feather" | "ipc" => {
                 (None, Box::new(FileReader::try_new(BufReader::new(file), None).map_err(wrong)?))
             }
-            "csv" => (None, Box::new(csv(file, types).map_err(wrong)?)),
+            "csv" => (None, Box::new(csv_batches(file, types).map_err(wrong)?)),
             _ => {
                 let message = format!("{name} is of no kind that a spine can be: name it .parquet, .arrow or .csv");
                 return Err(Failure::wrong(message));
             }
         };
-        Ok(Self { name, rows, batches, has_begun: false })
+        let csv = (kind == "csv").then(|| path.to_owned());
+        Ok(Self { name, rows, batches, has_begun: false, csv })
     }
 
     /// How many rows it has, where the file says so.
@@ -67,7 +74,6 @@ impl Iterator for SpineFile {
     type Item = Result<RecordBatch, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let wrong = |error| Error::invalid_argument(format!("{} cannot be read: {error}", self.name));
         match self.batches.next() {
             // Its columns tell what it is, though it has no rows.
             None if !self.has_begun => {
@@ -77,13 +83,43 @@ impl Iterator for SpineFile {
             None => None,
             Some(batch) => {
                 self.has_begun = true;
-                Some(batch.map_err(wrong))
+                Some(batch.map_err(|error| self.wrong(&error)))
             }
         }
     }
 }
 
-fn csv(
+impl SpineFile {
+    fn wrong(&self, error: &ArrowError) -> Error {
+        let value = self.csv.as_deref().and_then(|path| wrong_value(path, &self.batches.schema(), error));
+        Error::invalid_argument(match value {
+            Some(value) => format!("{}: {value}", self.name),
+            None => format!("{} cannot be read: {error}", self.name),
+        })
+    }
+}
+
+/// The value that is none of its column's type, with its place in the file. The reader knows the positions of column and
+/// row; what lines the row has, with line breaks in values, is found by reading up to it.
+fn wrong_value(path: &Path, schema: &Schema, error: &ArrowError) -> Option<String> {
+    let ArrowError::ParseError(text) = error else { return None };
+    let (column, row) = (number_after(text, " column ")?, number_after(text, " at line ")?.checked_sub(1)?);
+    let field = schema.fields().get(column)?;
+    let mut file = csv::Reader::from_path(path).ok()?;
+    let record = file.records().nth(row)?.ok()?;
+    let (line, value) = (record.position()?.line(), Cell::Plain(record.get(column)?.to_owned()));
+    let wanted = ValueType::from_arrow(field.data_type());
+    let wanted = wanted.map_or_else(|| field.data_type().to_string(), |wanted| wanted.to_string());
+    Some(format!("line {line}, column {}: {value} is not a value of type {wanted}", field.name()))
+}
+
+fn number_after(text: &str, before: &str) -> Option<usize> {
+    let (_, rest) = text.split_once(before)?;
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}
+
+fn csv_batches(
     mut file: File,
     types: &BTreeMap<String, ValueType>,
 ) -> Result<impl RecordBatchReader + Send + use<>, ArrowError> {
@@ -109,7 +145,7 @@ pub(super) struct ResultFile {
 }
 
 enum Writer {
-    Parquet(Box<ArrowWriter<File>>),
+    Parquet(Box<ArrowWriter<File>>, SchemaRef),
     Arrow(Box<FileWriter<BufWriter<File>>>),
 }
 
@@ -137,7 +173,7 @@ impl ResultFile {
     /// Adds rows; all batches have the first one's schema.
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Outcome<()> {
         let written = self.writer_for(batch.schema().as_ref()).and_then(|writer| match writer {
-            Writer::Parquet(writer) => writer.write(batch).map_err(ArrowError::from),
+            Writer::Parquet(writer, schema) => Ok(writer.write(&parquet_batch(batch, schema)?)?),
             Writer::Arrow(writer) => writer.write(batch),
         });
         written.map_err(|error| self.wrong(&error))
@@ -147,7 +183,7 @@ impl ResultFile {
     pub(super) fn finish(mut self) -> Outcome<()> {
         let closed = match self.writer.take() {
             None => return Err(Failure::wrong("the spine has no rows, so the training set has none either")),
-            Some(Writer::Parquet(writer)) => writer.close().map(|_| ()).map_err(ArrowError::from),
+            Some(Writer::Parquet(writer, _)) => writer.close().map(|_| ()).map_err(ArrowError::from),
             Some(Writer::Arrow(mut writer)) => writer.finish(),
         };
         let renamed = closed.and_then(|()| fs::rename(&self.partial, &self.path).map_err(ArrowError::from));
@@ -160,7 +196,8 @@ impl ResultFile {
         }
         let (file, schema) = (File::create(&self.partial)?, Arc::new(schema.clone()));
         let writer = if self.is_parquet {
-            Writer::Parquet(Box::new(ArrowWriter::try_new(file, schema, None)?))
+            let schema = parquet_schema(&schema);
+            Writer::Parquet(Box::new(ArrowWriter::try_new(file, Arc::clone(&schema), None)?), schema)
         } else {
             Writer::Arrow(Box::new(FileWriter::try_new_buffered(file, &schema)?))
         };
@@ -182,8 +219,8 @@ impl Drop for ResultFile {
 #[cfg(test)]
 mod tests {
     use arrow::{
-        array::{AsArray, Float64Array, Int64Array, StringArray},
-        datatypes::{DataType, Field, Int64Type},
+        array::{AsArray, Float64Array, Int64Array, StringArray, TimestampSecondArray},
+        datatypes::{DataType, Field, Int64Type, TimeUnit},
     };
 
     use super::*;
@@ -216,6 +253,23 @@ mod tests {
     }
 
     #[test]
+    fn times_in_seconds_are_times_in_parquet_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let times = TimestampSecondArray::from(vec![1, -1]).with_timezone("UTC");
+        let batch = RecordBatch::try_from_iter([("t", Arc::new(times) as _)]).unwrap();
+        for (name, unit) in [("set.parquet", TimeUnit::Millisecond), ("set.arrow", TimeUnit::Second)] {
+            let path = folder.path().join(name);
+            let mut file = ResultFile::create(&path).unwrap();
+            file.write(&batch).unwrap();
+            file.finish().unwrap();
+            let read: Vec<RecordBatch> =
+                SpineFile::open(&path, &BTreeMap::new()).unwrap().collect::<Result<_, _>>().unwrap();
+            let expected = DataType::Timestamp(unit, Some("UTC".into()));
+            assert_eq!(read[0].column(0), &arrow::compute::cast(batch.column(0), &expected).unwrap());
+        }
+    }
+
+    #[test]
     fn columns_of_csv_get_the_types_of_all_their_values() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spine.csv");
@@ -227,6 +281,29 @@ mod tests {
         assert_eq!(schema.field(0), &Field::new("customer_id", DataType::Utf8, true));
         assert!(matches!(schema.field(1).data_type(), DataType::Timestamp(..)), "{schema}");
         assert_eq!(read[0].column(2).as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(1), None]));
+    }
+
+    #[test]
+    fn a_value_of_csv_that_is_none_of_its_type_is_told_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spine.csv");
+        let wanted = [("cid", ScalarType::Int64), ("at", ScalarType::Timestamp)];
+        let wanted = wanted.map(|(name, scalar)| (name.to_owned(), ValueType::Scalar(scalar))).into();
+        for (text, message) in [
+            ("cid,at\nabc,2026-11-22\n".to_owned(), "line 2, column cid: \"abc\" is not a value of type int64"),
+            (
+                format!("note,cid,at\n{}\"two\nlines\",2,2026-11-22\n,3,never\n", ",1,2026-11-22\n".repeat(20_000)),
+                "line 20004, column at: \"never\" is not a value of type timestamp",
+            ),
+            (
+                format!("cid,at\n{}x,2026-11-22\n", "1,2026-11-22\n".repeat(20_000)),
+                "line 20002, column cid: \"x\" is not a value of type int64",
+            ),
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = SpineFile::open(&path, &wanted).unwrap().find_map(Result::err).unwrap();
+            assert_eq!(error.message(), format!("{}: {message}", path.display()));
+        }
     }
 
     #[test]
