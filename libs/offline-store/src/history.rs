@@ -1,6 +1,7 @@
 //! History of views: rows with keys, times and values, in one form whatever source they come from.
 
 mod exec;
+mod key_length;
 mod normalise;
 mod parquet;
 mod parts;
@@ -15,6 +16,7 @@ use larder_types::{Name, ScalarType, ValueType};
 use serde::{Deserialize, Serialize};
 
 pub use exec::{HistoryExec, HistoryRead, ReadPart};
+pub use key_length::WrittenKeys;
 pub use larder_push_log::{CREATED_TIME, DELETED, EVENT_TIME};
 pub use normalise::RowColumns;
 pub use parts::{ReadBefore, ViewParts};

@@ -57,11 +57,13 @@ pub struct TrainingOptions {
     pub spill_folder: Option<PathBuf>,
     /// How many files of a view are read at once.
     pub readers: usize,
+    /// What stands in front of every key of the online store: a key that is too long there is in no history.
+    pub key_prefix: Option<String>,
 }
 
 impl Default for TrainingOptions {
     fn default() -> Self {
-        Self { memory_limit: 1 << 30, spill_folder: None, readers: 2 }
+        Self { memory_limit: 1 << 30, spill_folder: None, readers: 2, key_prefix: None }
     }
 }
 
@@ -124,6 +126,7 @@ impl TrainingSets {
             spooled: &spooled,
             history: &self.history,
             readers: self.options.readers,
+            key_prefix: self.options.key_prefix.as_deref(),
             counts: &counts,
         };
         let plan = assembly.plan().await?;

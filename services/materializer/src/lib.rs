@@ -82,6 +82,7 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     let training_options = TrainingOptions {
         memory_limit: config.training_memory.bytes(),
         spill_folder: Some(spill_folder.clone()),
+        key_prefix: config.key_prefix.clone(),
         ..TrainingOptions::default()
     };
     let materializer = Arc::new(Materializer {

@@ -20,7 +20,8 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    HistorySchema, ReadCounts, RowColumns, TimeRange,
+    HistorySchema, ReadCounts, RowColumns, TimeRange, WrittenKeys,
+    key_length::KeyLength,
     parquet::{self, Wanted},
     source::{log_columns, normalise_log},
 };
@@ -33,6 +34,8 @@ pub struct HistoryRead {
     pub schema: HistorySchema,
     /// Event times.
     pub range: TimeRange,
+    /// Under what its keys are written online: rows that cannot be are left out.
+    pub keys: WrittenKeys,
     /// Files.
     pub parts: Vec<ReadPart>,
 }
@@ -162,8 +165,15 @@ impl ExecutionPlan for HistoryExec {
         let partitions = self.properties.partitioning.partition_count();
         let own = self.read.parts.iter().enumerate().filter(|(index, _)| index % partitions == partition);
         let streams = own.map(|(_, part)| self.open(part, &context)).collect::<Result<Vec<_>>>()?;
-        let batches = futures::stream::iter(streams).flatten();
-        let batches = batches.map_err(|error| DataFusionError::External(Box::new(error)));
+        let key_length = KeyLength::new(&self.read.keys, &self.read.schema);
+        let key_length = key_length.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let counts = self.counts.clone();
+        let batches = futures::stream::iter(streams).flatten().map(move |batch| {
+            let (batch, refused) = key_length.check(batch?)?;
+            counts.add(0, refused);
+            Ok(batch)
+        });
+        let batches = batches.map_err(|error: Error| DataFusionError::External(Box::new(error)));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
     }
 }

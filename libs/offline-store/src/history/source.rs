@@ -18,6 +18,7 @@ use object_store::{ObjectStore, path::Path};
 
 use super::{
     CREATED_TIME, DELETED, EVENT_TIME, HistoryRead, HistorySchema, ReadCounts, ReadPart, RowColumns, TimeRange,
+    WrittenKeys,
     normalise::Normaliser,
     parquet::{self, Wanted},
 };
@@ -113,8 +114,14 @@ impl HistorySource {
         Ok(PartStream { batches, counts })
     }
 
-    /// What of a view's history a plan reads: everything in the range, of all its sources.
-    pub async fn plan_read(&self, project: &Name, view: &ResolvedView, range: TimeRange) -> Result<HistoryRead> {
+    /// What of a view's history a plan reads: everything in the range, of all its sources, that could be written under `keys`.
+    pub async fn plan_read(
+        &self,
+        project: &Name,
+        view: &ResolvedView,
+        range: TimeRange,
+        keys: WrittenKeys,
+    ) -> Result<HistoryRead> {
         let mut parts = Vec::new();
         for source in sources(view) {
             let name = &source.definition.name;
@@ -133,7 +140,7 @@ impl HistorySource {
                 SourceKind::Postgres(_) => return Err(no_tables(name)),
             }
         }
-        Ok(HistoryRead { schema: HistorySchema::of(view), range, parts })
+        Ok(HistoryRead { schema: HistorySchema::of(view), range, keys, parts })
     }
 }
 

@@ -15,7 +15,7 @@ use larder_types::{Result, Timestamp};
 use super::spool::{ROW, Spooled, TIME, key_column, own_column, request_column};
 use crate::{
     error::from_engine,
-    history::{HistoryExec, HistorySource, ReadCounts, TimeRange},
+    history::{HistoryExec, HistorySource, ReadCounts, TimeRange, WrittenKeys},
     plan::{Computed, OnDemandExec, OnDemandSpec, SpoolExec, ZipByRowExec},
     point_in_time::{JoinSpec, OutputColumn, PointInTimeJoinExec, ValueColumn},
 };
@@ -27,6 +27,7 @@ pub(super) struct Assembly<'a> {
     pub(super) spooled: &'a Spooled,
     pub(super) history: &'a HistorySource,
     pub(super) readers: usize,
+    pub(super) key_prefix: Option<&'a str>,
     pub(super) counts: &'a ReadCounts,
 }
 
@@ -47,7 +48,12 @@ impl Assembly<'_> {
         let keys = selected.key_columns.iter().map(|name| key_column(name.as_str()));
         let spine = spool(self.spooled.narrow([TIME.to_owned()].into_iter().chain(keys))?)?;
         let range = self.range(selected);
-        let read = self.history.plan_read(&self.catalog.project, &selected.view, range).await?;
+        let keys = WrittenKeys {
+            prefix: self.key_prefix.map(str::to_owned),
+            project: self.catalog.project_number,
+            key_space: selected.view.key_space.number,
+        };
+        let read = self.history.plan_read(&self.catalog.project, &selected.view, range, keys).await?;
         let partitions = self.readers.min(read.parts.len()).max(1);
         let history = HistoryExec::new(Arc::new(read), partitions).with_counts(self.counts.clone());
         let mut history: Arc<dyn ExecutionPlan> = Arc::new(history);

@@ -19,6 +19,7 @@ use datafusion_proto::bytes::{
 };
 use expect_test::{Expect, expect};
 use futures::StreamExt;
+use larder_codec::{KeyEncoder, MAX_KEY_BYTES};
 use larder_connections::test_suite::ForgetfulDisk;
 use larder_offline_store::{
     history::HistorySource,
@@ -26,10 +27,10 @@ use larder_offline_store::{
     storage::Roots,
     training::{Spine, TrainingOptions, TrainingSets},
 };
-use larder_types::Result;
+use larder_types::{EntityKey, KeyPart, KeyType, ProjectNumber, Result};
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
-use crate::fixture::{MINUTE, Shop, batch, minutes, pretty, references, rows, service, texts};
+use crate::fixture::{MINUTE, Shop, batch, minutes, pretty, profiles, references, rows, service, texts};
 
 fn check(batches: &[RecordBatch], expected: Expect) {
     expected.assert_eq(&pretty(batches));
@@ -334,4 +335,40 @@ async fn times_in_seconds_are_times_in_the_file_that_is_written() {
         +-------------+----------------------+----------+-----+
     "#]],
     );
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_asked_for_online_finds_nothing() {
+    let shop = Shop::stocked().await;
+    let types = [KeyType::String];
+    let key_space = shop.view("profile").key_space.number;
+    let encoder = KeyEncoder::new(Some("a:"), ProjectNumber(1), key_space, &types).unwrap();
+    let start = encoder.scope().start().len() + 1;
+    // As long as it may be, and one more: as it is, and where it is written longer.
+    let customers: Vec<String> = [MAX_KEY_BYTES - start, MAX_KEY_BYTES - start + 1]
+        .into_iter()
+        .flat_map(|length| ["x".repeat(length), format!("{}%{}", "x".repeat(length - 4), "x")])
+        .chain(["\u{e9}".repeat(2_000), ":".repeat(1_400)])
+        .collect();
+    let can_be_written = |customer: &String| {
+        let key = EntityKey(vec![KeyPart::String(customer.clone())]);
+        encoder.encode_one(&key).is_ok()
+    };
+    let rows: Vec<_> = customers.iter().map(|customer| (customer.as_str(), 10, 1, 30)).collect();
+    shop.write("profiles/long.parquet", &profiles(&rows));
+    let spine = batch(vec![
+        ("customer_id", texts(customers.iter().map(String::as_str))),
+        ("t", minutes(customers.iter().map(|_| 20))),
+    ]);
+    let options = TrainingOptions { key_prefix: Some("a:".to_owned()), ..TrainingOptions::default() };
+    let sets = TrainingSets::new(shop.history.clone(), options);
+    let set = sets.prepare(shop.request(references(&["profile.age"]), streamed(vec![spine]))).await.unwrap();
+    let counts = set.counts().clone();
+    let found = self::rows(set).await;
+    let found = concat_batches(&found[0].schema(), &found).unwrap();
+    let found: Vec<bool> = (0..customers.len()).map(|row| found.column(2).is_valid(row)).collect();
+    let expected: Vec<bool> = customers.iter().map(can_be_written).collect();
+    assert_eq!(found, expected);
+    assert_eq!(expected, [true, true, false, false, true, false]);
+    assert_eq!(counts.refused(), 3);
 }
