@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use larder_codec::RowSchema;
 use larder_types::{
     ColumnNumber, Error, KeySpaceNumber, Name, ProjectNumber, Revision, RowSetNumber, SchemaNumber, Timestamp,
-    ValueType, near_names,
+    ValueType, did_you_mean, near_names,
 };
 
 pub use self::build::share;
@@ -205,6 +205,6 @@ pub fn unknown_name_among(place: &str, kind: &str, name: &str, known: &[&str]) -
 /// `place has no kind `name`; did you mean …?`
 pub fn unknown_name(place: &str, kind: &str, name: &str, known: &[&str]) -> Error {
     let near = near_names(name, known.iter().copied());
-    let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) };
+    let hint = did_you_mean(&near);
     Error::not_found(format!("{place} has no {kind} `{name}`{hint}"))
 }

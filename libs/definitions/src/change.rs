@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use larder_types::{Error, Result, Revision, Timestamp, near_names};
+use larder_types::{Error, Result, Revision, Timestamp, did_you_mean, near_names};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -286,7 +286,7 @@ fn check_names(state: &ProjectState, change: &ChangeSet) -> Result<()> {
         if !state.objects.contains_key(id) {
             let known = state.objects.keys().filter(|known| known.kind == id.kind).map(|known| known.name.as_str());
             let near = near_names(id.name.as_str(), known);
-            let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) };
+            let hint = did_you_mean(&near);
             return Err(Error::not_found(format!(
                 "{id} is to be removed and project {} has none at revision {}{hint}",
                 state.project, state.revision

@@ -7,7 +7,7 @@ use arrow::{
     compute::filter_record_batch,
     datatypes::{Schema, SchemaRef},
 };
-use larder_types::{Error, Result, ScalarType, Timestamp, ValueType, near_names};
+use larder_types::{Error, Result, ScalarType, Timestamp, ValueType, did_you_mean, near_names};
 use serde::{Deserialize, Serialize};
 
 use super::{HistorySchema, TimeRange};
@@ -216,7 +216,7 @@ impl Columns<'_> {
 
     fn missing(&self, name: &str, wanted: ValueType, what: &str) -> Error {
         let near = near_names(name, self.found.fields().iter().map(|field| field.name().as_str()));
-        let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) };
+        let hint = did_you_mean(&near);
         Error::failed_precondition(format!(
             "`{}` has no column `{name}` ({what}), {wanted} is declared{hint}",
             self.file
