@@ -4,6 +4,7 @@
 //! [`projects`] keeps one [`project`] and its [`runs`] for every project, folded in memory from what the registry store has;
 //! [`watch`] tells subscribers, [`explore`] searches; [`grpc`] is the wire.
 
+pub mod config;
 pub mod explore;
 pub mod grpc;
 pub mod project;
@@ -18,13 +19,12 @@ use larder_contracts::registry::v1::{
 };
 use larder_registry_store::RegistryStore;
 use larder_service::{
-    config::ServerConfig,
     server::{Endpoint, GrpcServer, Surroundings, TRANSPORT_MESSAGE_LIMIT},
     tasks::Tasks,
 };
 use larder_types::{Clock, Result};
 
-use crate::projects::Projects;
+use crate::{config::Config, projects::Projects};
 
 /// What the service works with.
 pub struct Deps {
@@ -39,13 +39,13 @@ pub struct Deps {
 }
 
 /// Reads what the store has, and answers calls by it.
-pub async fn build(config: &ServerConfig, deps: Deps) -> Result<Endpoint> {
+pub async fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     let Deps { store, clock, tasks, surroundings } = deps;
     let projects = Arc::new(Projects::open(store, Arc::clone(&clock)).await?);
     let registry = grpc::RegistryGrpc { projects: Arc::clone(&projects), clock, tasks: tasks.clone() };
     let registry = RegistryServiceServer::new(registry);
     let runs = RunServiceServer::new(grpc::RunsGrpc { projects, tasks });
-    GrpcServer::new(config, surroundings)
+    GrpcServer::new(&config.server, surroundings)
         .add(registry.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT))
         .add(runs.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT))
         .build()

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use larder_service::config::{ByteSize, Config as Checked, Problems, ServerConfig, TelemetryConfig};
+use larder_service::config::{ByteSize, Config as Checked, Problems, TelemetryConfig};
 use serde::{Deserialize, Serialize};
 
 /// Everything in one process.
@@ -16,7 +16,7 @@ pub struct Config {
     /// Logs.
     pub telemetry: TelemetryConfig,
     /// The registry.
-    pub registry: RegistryConfig,
+    pub registry: larder_registry::config::Config,
     /// Serving.
     pub serving: larder_serving::config::Config,
     /// Push-ingest.
@@ -25,19 +25,11 @@ pub struct Config {
     pub materializer: larder_materializer::config::Config,
 }
 
-/// `registry`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct RegistryConfig {
-    /// Where it listens and what it takes.
-    pub server: ServerConfig,
-}
-
 impl Checked for Config {
     fn check(&self, problems: &mut Problems) {
         problems.require(!self.data.as_os_str().is_empty(), "data", "name a folder");
         problems.section("telemetry", |problems| self.telemetry.check(problems));
-        problems.section("registry.server", |problems| self.registry.server.check(problems));
+        problems.section("registry", |problems| self.registry.check(problems));
         problems.section("serving", |problems| self.serving.check(problems));
         problems.section("push_ingest", |problems| self.push_ingest.check(problems));
         problems.section("materializer", |problems| self.materializer.check(problems));
@@ -70,16 +62,10 @@ impl Default for Config {
             data: PathBuf::from(".larder"),
             online_cache: ByteSize::mebibytes(256),
             telemetry: TelemetryConfig::default(),
-            registry: RegistryConfig::default(),
+            registry: larder_registry::config::Config::default(),
             serving: larder_serving::config::Config::default(),
             push_ingest: larder_push_ingest::config::Config::default(),
             materializer: larder_materializer::config::Config::default(),
         }
-    }
-}
-
-impl Default for RegistryConfig {
-    fn default() -> Self {
-        Self { server: ServerConfig::on_port(6570) }
     }
 }

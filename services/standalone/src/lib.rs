@@ -6,7 +6,7 @@ pub mod stores;
 
 use std::{net::SocketAddr, sync::Arc};
 
-pub use config::{Config, RegistryConfig};
+pub use config::Config;
 use larder_client::{Spawn, Transport};
 use larder_offline_store::{history::HistorySource, storage::Roots};
 use larder_push_log::{Compactor, CompactorOptions, PushLogWriter, WriterOptions};
@@ -147,7 +147,7 @@ impl Services {
             tasks: tasks.clone(),
             surroundings: surroundings.clone(),
         };
-        let registry = larder_registry::build(&config.registry.server, registry).await?;
+        let registry = larder_registry::build(&config.registry, registry).await?;
         let to_registry = Transport::in_process(registry.clone());
         let spawn = spawn_on(tasks);
         let serving = larder_serving::Deps {

@@ -356,7 +356,7 @@ async fn registry(clock: &ManualClock) -> Transport {
     let surroundings =
         Surroundings { metrics: Metrics::new().unwrap(), readiness: Readiness::new(), shutdown: Shutdown::new() };
     let store = Arc::new(ObjectRegistryStore::new(Arc::new(InMemory::new()), Path::default()));
-    let config = ServerConfig::on_port(0);
+    let config = larder_registry::config::Config { server: ServerConfig::on_port(0) };
     let tasks = Tasks::new(surroundings.shutdown.clone());
     let deps = larder_registry::Deps { store, clock: Arc::new(clock.clone()), tasks, surroundings };
     Transport::in_process(larder_registry::build(&config, deps).await.unwrap())

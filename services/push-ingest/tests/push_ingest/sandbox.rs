@@ -102,7 +102,9 @@ impl Sandbox {
             tasks: Tasks::new(Shutdown::new()),
             surroundings: surroundings(),
         };
-        let registry = larder_registry::build(&server, registry).await.unwrap();
+        let registry = larder_registry::build(&larder_registry::config::Config { server: server.clone() }, registry)
+            .await
+            .unwrap();
         let registry = Transport::in_process(registry);
         apply(&registry).await;
         let store = EmbeddedStore::open(&folder.path().join("online.redb"), &EmbeddedConfig::default()).unwrap();

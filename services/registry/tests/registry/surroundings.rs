@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use larder_client::{RegistryClient, RunsClient, Transport};
 use larder_connections::DurableLocal;
+use larder_registry::config::Config;
 use larder_registry_store::ObjectRegistryStore;
 use larder_service::{Endpoint, Metrics, Readiness, Shutdown, Tasks, config::ServerConfig, server::Surroundings};
 use larder_test_kit::temporary_folder;
@@ -109,7 +110,7 @@ impl Registry {
         let surroundings =
             Surroundings { metrics: Metrics::new()?, readiness: Readiness::new(), shutdown: shutdown.clone() };
         let store = Arc::new(ObjectRegistryStore::new(objects, Path::default()));
-        let config = ServerConfig::on_port(0);
+        let config = Config { server: ServerConfig::on_port(0) };
         let tasks = Tasks::new(shutdown.clone());
         let deps = larder_registry::Deps { store, clock: Arc::new(clock.clone()), tasks, surroundings };
         let endpoint = larder_registry::build(&config, deps).await?;

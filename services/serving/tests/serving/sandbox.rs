@@ -44,7 +44,11 @@ impl Sandbox {
             tasks: Tasks::new(Shutdown::new()),
             surroundings: surroundings(),
         };
-        let registry = Transport::in_process(larder_registry::build(&server, registry).await.unwrap());
+        let registry = Transport::in_process(
+            larder_registry::build(&larder_registry::config::Config { server: server.clone() }, registry)
+                .await
+                .unwrap(),
+        );
         let embedded = EmbeddedStore::open(&folder.path().join("online.redb"), &EmbeddedConfig::default()).unwrap();
         let embedded: Arc<dyn OnlineStore> = Arc::new(embedded);
         let log = PushLogWriter::open(local("push-log"), Path::default(), WriterOptions::default(), &clock);
