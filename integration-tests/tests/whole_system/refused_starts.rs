@@ -59,6 +59,24 @@ fn a_data_folder_of_a_newer_release_is_refused_and_left_as_it_is() {
     assert_eq!(std::fs::read_to_string(data.join("format")).unwrap(), "7\n");
 }
 
+#[test]
+fn a_folder_of_somebody_else_is_refused_and_left_as_it_is() {
+    let folder = temporary_folder();
+    let data = folder.path().join("data");
+    std::fs::create_dir_all(data.join("photos")).unwrap();
+    assert_refused(up(&data, &[]), &["is not Larder's", "photos", "with --data"]);
+    let left: Vec<_> = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["photos"]);
+    std::fs::remove_dir(data.join("photos")).unwrap();
+    // As a fresh file system has it, and a start that was killed early.
+    std::fs::create_dir(data.join("lost+found")).unwrap();
+    std::fs::write(data.join("lock"), "").unwrap();
+    let mut child = up(&data, &[]);
+    child.wait_for_line("  materializer ", PATIENCE);
+    child.terminate();
+    assert_eq!(child.wait(PATIENCE), Exit::Code(0), "{}", child.output());
+}
+
 #[tokio::test]
 async fn a_port_that_is_taken_is_named_with_the_setting_to_change() {
     let folder = temporary_folder();

@@ -42,7 +42,7 @@ pub struct DataFolder {
 
 /// Opens the stores in `folder`, which is made if it is not there.
 ///
-/// FAILED_PRECONDITION where another process uses the folder, or a newer release wrote it.
+/// FAILED_PRECONDITION where another process uses the folder, a newer release wrote it, or it is somebody else's.
 pub fn open(folder: &FsPath, online_cache: usize) -> Result<(DataFolder, Stores)> {
     let made = |path: &FsPath| {
         std::fs::create_dir_all(path).map_err(|error| {
@@ -50,6 +50,7 @@ pub fn open(folder: &FsPath, online_cache: usize) -> Result<(DataFolder, Stores)
                 .with_source(error)
         })
     };
+    check_ours(folder)?;
     made(folder)?;
     let lock = FolderLock::acquire(folder)?;
     check_folder_format(folder, FORMAT)?;
@@ -63,6 +64,25 @@ pub fn open(folder: &FsPath, online_cache: usize) -> Result<(DataFolder, Stores)
         push_log: Arc::new(push_log),
     };
     Ok((DataFolder { _lock: lock }, stores))
+}
+
+/// What a folder without a format may have: what is there before the format is written, and what a fresh file system has.
+const BEFORE_FORMAT: [&str; 3] = ["lock", "format.new", "lost+found"];
+
+/// A folder that has a format is Larder's; one that has none and other things in it is not, and stays as it is.
+fn check_ours(folder: &FsPath) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.filter(|name| !BEFORE_FORMAT.contains(&name.as_str())).collect();
+    names.sort();
+    match names.first() {
+        Some(first) if !names.iter().any(|name| name == "format") => Err(Error::failed_precondition(format!(
+            "the folder {} is not Larder's: it has {first} in it and no file `format`. Name another folder with --data (or \
+             the setting `data`): an empty one, or one that is not there yet",
+            folder.display()
+        ))),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Where work that does not fit in memory goes.
