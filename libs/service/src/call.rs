@@ -134,7 +134,12 @@ impl Deadline {
 
     /// The error that says so when it has passed while `what` was being done.
     pub fn passed(self, what: &str) -> Error {
-        Error::deadline_exceeded(format!("{what} took longer than the {} that the call had", Span(self.given)))
+        let message = if self.given < Duration::from_millis(1) {
+            format!("{what} was given no time")
+        } else {
+            format!("{what} took longer than the {} that the call had", Span(self.given))
+        };
+        Error::deadline_exceeded(message)
     }
 }
 
@@ -151,6 +156,7 @@ mod tests {
         assert_eq!(error.code(), larder_types::ErrorCode::DeadlineExceeded);
         assert_eq!(error.message(), "waiting for revision 4 took longer than the 15ms that the call had");
         assert_eq!(deadline.remaining(), Some(Duration::ZERO));
+        assert_eq!(Deadline::after(Duration::ZERO).passed("this").message(), "this was given no time");
         assert_eq!(Deadline::none().within("this", async { Ok(1) }).await.unwrap(), 1);
     }
 }
