@@ -37,7 +37,7 @@ pub(crate) const TABLE: &str = "  0  all went well
   5  validation found problems in the definitions
   6  a run failed or was cancelled
  10  `plan --detailed-exitcode`: there are changes
-130  it was interrupted";
+130  it was interrupted (not `up`, which stops in order)";
 
 impl From<ErrorCode> for Exit {
     fn from(code: ErrorCode) -> Self {

@@ -27,7 +27,7 @@ use crate::{
     under materializer.roots: this folder, unless it is set.\n\
     SIGTERM and Ctrl-C stop it in order; a second one at once.")]
 pub(crate) struct Arguments {
-    /// The folder for all data; made where there is none
+    /// The folder for all data: Larder's own, an empty one, or one to be made
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
     /// A YAML file with settings
