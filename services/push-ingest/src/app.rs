@@ -1,6 +1,6 @@
 //! The push-ingest service: takes a batch to the push log and the online store, by one catalog.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use larder_client::Projects;
 use larder_service::{
@@ -8,12 +8,14 @@ use larder_service::{
     call::CallContext,
     tasks::{OnFailure, TaskKind, Tasks},
 };
-use larder_types::{Error, Result, Revision};
+use larder_types::{Result, Revision};
 
 use crate::{
+    answer_by::AnswerBy,
     batch::Batch,
-    feeds::Feeds,
-    ingest::{Ingest, IngestError, Ingested, Targets, Written},
+    feeds::{Feed, Feeds},
+    ingest::{Ingest, IngestError, Ingested, Targets},
+    room::Place,
 };
 
 /// Bringing one batch in: its caller is told how that went, and a defect in it is one batch's.
@@ -47,22 +49,37 @@ impl PushIngest {
         Self { ingest: Arc::new(ingest), projects, tasks }
     }
 
-    /// Brings a batch in.
-    pub async fn push(&self, request: Request, call: &CallContext) -> Result<Ingested, IngestError> {
+    /// Brings a batch in, which has its place for as long as it is on its way. A call that has a deadline is answered before
+    /// that: only this answer says what the targets may have.
+    pub async fn push(&self, request: Request, place: Place, call: &CallContext) -> Result<Ingested, IngestError> {
         let targets = request.targets;
-        let nothing_done = |error: Error| IngestError::before_all(error, targets);
-        let feeds =
-            self.projects.get(&request.project, request.min_revision, call.patience()).await.map_err(nothing_done)?;
-        let feed = feeds.feed(&request.source).map_err(nothing_done)?;
-        let source = Resource::new(ResourceKind::Source, &request.project, &request.source);
-        authorize(&call.caller, Action::PushRows, &[source]).map_err(nothing_done)?;
+        let answer_by = AnswerBy::of(call);
+        let admitted = answer_by.within(self.admit(&request, answer_by.patience(call), call)).await;
+        let (feeds, feed) = admitted.flatten().map_err(|error| IngestError::before_all(error, targets))?;
         let (ingest, batch) = (Arc::clone(&self.ingest), request.batch);
-        let work = async move { ingest.ingest(&feeds.catalog, &feed, batch, targets).await };
+        let work = async move {
+            let ingested = ingest.ingest(&feeds.catalog, &feed, batch, targets).await;
+            drop(place);
+            ingested
+        };
         // What has begun is brought to its end even if the caller goes: no batch is left half way between its targets.
-        self.tasks.see_through(PUSH, work).await.unwrap_or_else(|error| {
-            let error = error.context("taking the batch in");
-            let unknown = |asked: bool| asked.then_some(Written::Unknown);
-            Err(IngestError { error, online: unknown(targets.online), offline: unknown(targets.offline) })
-        })
+        let seen_through = self.tasks.see_through(PUSH, work);
+        let seen_through = answer_by.within(seen_through).await;
+        let ended = seen_through.and_then(|ended| ended.map_err(|error| error.context("taking the batch in")));
+        ended.unwrap_or_else(|error| Err(IngestError::unknown(error, targets)))
+    }
+
+    /// What the batch is brought in by, if its caller may.
+    async fn admit(
+        &self,
+        request: &Request,
+        patience: Duration,
+        call: &CallContext,
+    ) -> Result<(Arc<Feeds>, Arc<Feed>)> {
+        let feeds = self.projects.get(&request.project, request.min_revision, patience).await?;
+        let feed = feeds.feed(&request.source)?;
+        let source = Resource::new(ResourceKind::Source, &request.project, &request.source);
+        authorize(&call.caller, Action::PushRows, &[source])?;
+        Ok((feeds, feed))
     }
 }

@@ -18,6 +18,7 @@ use tonic::{Status, Streaming};
 use uuid::Uuid;
 
 use crate::{
+    answer_by::AnswerBy,
     app::{PushIngest, Request},
     batch::Batch,
     ingest::{IngestError, Ingested, Targets, Written},
@@ -46,11 +47,12 @@ impl PushService for PushGrpc {
         let call = CallContext::of(&request);
         let told = |error: IngestError| to_status(&error.into_error());
         let message = request.into_inner();
+        let target = message.target;
         let place = self.room.enter(encoded_len(&message), call.patience() / 2).await;
-        let place = place.map_err(|error| told(nothing_done(error, message.target)))?;
-        let (id, request) = read_request(message).await.map_err(told)?;
-        let pushed = self.service.push(request, &call).await.map_err(|error| told(error.of_batch(&id)))?;
-        drop(place);
+        let place = place.map_err(|error| told(nothing_done(error, target)))?;
+        let read = AnswerBy::of(&call).within(read_request(message)).await;
+        let (id, request) = read.unwrap_or_else(|error| Err(nothing_done(error, target))).map_err(told)?;
+        let pushed = self.service.push(request, place, &call).await.map_err(|error| told(error.of_batch(&id)))?;
         Ok(tonic::Response::new(wire_response(id, pushed)))
     }
 
@@ -91,9 +93,9 @@ async fn answer(
     call: &CallContext,
 ) -> PushStreamResponse {
     let given = message.request.as_ref().map(|request| request.batch_id.clone()).unwrap_or_default();
-    let (batch_id, outcome) = match take(message, &place).await {
+    let (batch_id, outcome) = match take(message, place).await {
         Err(error) => (given, Outcome::Error(wire_error(error))),
-        Ok((id, request)) => match service.push(request, call).await {
+        Ok((id, request, place)) => match service.push(request, place, call).await {
             Ok(ingested) => (id.clone(), Outcome::Response(wire_response(id, ingested))),
             Err(error) => (id, Outcome::Error(wire_error(error))),
         },
@@ -101,12 +103,11 @@ async fn answer(
     PushStreamResponse { batch_id, outcome: Some(outcome) }
 }
 
-async fn take(message: PushStreamRequest, place: &Result<Place>) -> Result<(String, Request), IngestError> {
+async fn take(message: PushStreamRequest, place: Result<Place>) -> Result<(String, Request, Place), IngestError> {
     let request = Path::ROOT.required("request", message.request).map_err(IngestError::of_no_target)?;
-    match place {
-        Ok(_) => read_request(request).await,
-        Err(error) => Err(nothing_done(Error::new(error.code(), error.message()), request.target)),
-    }
+    let place = place.map_err(|error| nothing_done(error, request.target))?;
+    let (id, request) = read_request(request).await?;
+    Ok((id, request, place))
 }
 
 fn nothing_done(error: Error, target: i32) -> IngestError {

@@ -136,6 +136,12 @@ impl IngestError {
         Self { error, online: no(targets.online), offline: no(targets.offline) }
     }
 
+    /// It may have been done, or be done yet.
+    pub fn unknown(error: Error, targets: Targets) -> Self {
+        let unknown = |asked: bool| asked.then_some(Written::Unknown);
+        Self { error, online: unknown(targets.online), offline: unknown(targets.offline) }
+    }
+
     /// It is not known where the rows were to go.
     pub fn of_no_target(error: Error) -> Self {
         Self { error, online: None, offline: None }

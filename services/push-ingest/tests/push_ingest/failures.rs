@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::{FutureExt, StreamExt, stream};
 use larder_client::{BatchFailure, PushBatch, RowResult, Target, TargetState, Written};
 use larder_connections::test_suite::UnreliableStore;
-use larder_types::{Error, ErrorCode};
+use larder_service::config::ByteSize;
+use larder_types::{Error, ErrorCode, Revision};
 
 use crate::{
     failing::Fate,
@@ -204,4 +205,58 @@ async fn a_batch_whose_caller_goes_away_is_brought_to_its_end_before_the_process
     sandbox.log.close().await;
     assert_eq!(sandbox.served(&["ann"]).await[0].0, "7");
     assert_eq!(sandbox.logged().await.len(), 1);
+}
+
+/// The server's own answer at the deadline could not say so, and would not name the batch.
+#[tokio::test]
+async fn a_batch_that_takes_longer_than_its_call_is_answered_before_with_what_is_not_known() {
+    let sandbox = Sandbox::start().await;
+    sandbox.push(sandbox.batch("first", &["z"], &[0])).await.unwrap();
+    sandbox.store.let_be(Fate::Held);
+    let quick = sandbox.client().within(Duration::from_secs(1));
+    let error = quick.push(sandbox.batch("late", &["ann"], &[7])).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::DeadlineExceeded, "{error}");
+    assert_eq!(told(&error), [("targets.offline", "not known"), ("targets.online", "not known")], "{error}");
+    let batch_id = error.violations().iter().find(|violation| violation.field == "batch_id");
+    assert_eq!(batch_id.map(|violation| violation.description.as_str()), Some("late"));
+    // Before anything is begun it is known.
+    let early =
+        PushBatch { min_revision: Revision(9), target: Target::Offline, ..sandbox.batch("early", &["a"], &[1]) };
+    let error = quick.push(early).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::DeadlineExceeded, "{error}");
+    assert_eq!(told(&error), [("targets.offline", "not written")], "{error}");
+
+    sandbox.store.let_be(Fate::Done);
+    sandbox.tasks.stop(Duration::from_secs(30)).await.unwrap();
+    assert_eq!(sandbox.served(&["ann"]).await[0].0, "7", "it goes on without its caller");
+}
+
+/// A batch whose caller went still takes memory.
+#[tokio::test]
+async fn a_batch_keeps_its_place_until_it_is_brought_in_though_its_caller_goes() {
+    for by_stream in [false, true] {
+        // The batch of a stream takes an eighth at most.
+        let room = ByteSize(if by_stream { 8 << 10 } else { 1 << 10 });
+        let sandbox = Sandbox::with(|config| config.max_in_flight_bytes = room).await;
+        sandbox.store.let_be(Fate::Held);
+        for number in 0..if by_stream { 8 } else { 1 } {
+            let (client, batch) = (sandbox.client(), sandbox.batch(&number.to_string(), &["ann"], &[7]));
+            let caller = tokio::spawn(async move {
+                if by_stream {
+                    let outcomes = client.push_stream(stream::iter([batch]), 1).await;
+                    outcomes.unwrap().collect::<Vec<_>>().await;
+                } else {
+                    client.push(batch).await.unwrap();
+                }
+            });
+            sandbox.store.arrived(1).await;
+            caller.abort();
+            assert!(caller.await.unwrap_err().is_cancelled());
+        }
+        let quick = sandbox.client().within(Duration::from_secs(1));
+        let error = quick.push(sandbox.batch("next", &["bob"], &[1])).await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::ResourceExhausted, "{error}");
+        sandbox.store.let_be(Fate::Done);
+        sandbox.push(sandbox.batch("next", &["bob"], &[1])).await.unwrap();
+    }
 }

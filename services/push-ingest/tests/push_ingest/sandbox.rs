@@ -100,6 +100,7 @@ impl Sandbox {
             store: registry_store,
             clock: shared.clone(),
             tasks: Tasks::new(Shutdown::new()),
+            former_workers: larder_registry::FormerWorkers::MayBeAtWork,
             surroundings: surroundings(),
         };
         let registry = larder_registry::build(&larder_registry::config::Config { server: server.clone() }, registry)
