@@ -59,8 +59,9 @@ fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
 fn ambiguous(inputs: &[Input], name: &str) -> String {
     let candidates = inputs.iter().filter(|input| input.name == name);
     let (views, request): (Vec<_>, Vec<_>) = candidates.partition(|input| input.view.is_some());
-    let views: BTreeSet<_> = views.into_iter().map(|input| format!("`{}`", input.full_name())).collect();
-    let views: Vec<_> = views.into_iter().collect();
+    let mut views: Vec<_> = views.into_iter().map(|input| format!("`{}`", input.full_name())).collect();
+    let mut seen = BTreeSet::new();
+    views.retain(|view| seen.insert(view.clone()));
     match (views.as_slice(), request.is_empty()) {
         ([], _) => format!("`{name}` is ambiguous: request data is declared twice under that name"),
         ([one], true) => format!("`{name}` is ambiguous: {one} is there twice"),
