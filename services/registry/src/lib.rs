@@ -24,6 +24,7 @@ use larder_service::{
 };
 use larder_types::{Clock, Result};
 
+pub use crate::runs::FormerWorkers;
 use crate::{config::Config, projects::Projects};
 
 /// What the service works with.
@@ -34,14 +35,17 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// Brings changes to their end.
     pub tasks: Tasks,
+    /// Whether a worker that took a lease of an earlier registry may still be at work. Where none can be, its runs are given
+    /// to others at once.
+    pub former_workers: FormerWorkers,
     /// Metrics, readiness, shutdown.
     pub surroundings: Surroundings,
 }
 
 /// Reads what the store has, and answers calls by it.
 pub async fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
-    let Deps { store, clock, tasks, surroundings } = deps;
-    let projects = Arc::new(Projects::open(store, Arc::clone(&clock)).await?);
+    let Deps { store, clock, tasks, former_workers, surroundings } = deps;
+    let projects = Arc::new(Projects::open(store, Arc::clone(&clock), former_workers).await?);
     let registry = grpc::RegistryGrpc { projects: Arc::clone(&projects), clock, tasks: tasks.clone() };
     let registry = RegistryServiceServer::new(registry);
     let runs = RunServiceServer::new(grpc::RunsGrpc { projects, tasks });

@@ -9,7 +9,10 @@ use larder_types::{Clock, Error, Name, ProjectNumber, Result};
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 
-use crate::{project::Project, runs::Runs};
+use crate::{
+    project::Project,
+    runs::{FormerWorkers, Runs},
+};
 
 /// What is kept of a project.
 pub struct Kept {
@@ -25,6 +28,7 @@ pub struct Kept {
 pub struct Projects {
     store: Arc<dyn RegistryStore>,
     clock: Arc<dyn Clock>,
+    former_workers: FormerWorkers,
     kept: RwLock<BTreeMap<Name, Arc<Kept>>>,
     /// Whoever adds a project holds it; the number of the newest one.
     newest: Mutex<u64>,
@@ -32,8 +36,12 @@ pub struct Projects {
 
 impl Projects {
     /// Reads all projects from the store.
-    pub async fn open(store: Arc<dyn RegistryStore>, clock: Arc<dyn Clock>) -> Result<Self> {
-        let projects = Self { store, clock, kept: RwLock::default(), newest: Mutex::new(0) };
+    pub async fn open(
+        store: Arc<dyn RegistryStore>,
+        clock: Arc<dyn Clock>,
+        former_workers: FormerWorkers,
+    ) -> Result<Self> {
+        let projects = Self { store, clock, former_workers, kept: RwLock::default(), newest: Mutex::new(0) };
         projects.catch_up(&mut *projects.newest.lock().await).await?;
         Ok(projects)
     }
@@ -80,7 +88,8 @@ impl Projects {
         let number = u32::try_from(*newest + 1).map(ProjectNumber);
         let number = number.map_err(|_| Error::resource_exhausted("all project numbers are given"))?;
         let definitions = Project::open(Arc::clone(&self.store), name.clone(), number).await?;
-        let runs = Runs::open(Arc::clone(&self.store), Arc::clone(&self.clock), number).await?;
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        let runs = Runs::open(store, clock, number, self.former_workers).await?;
         // Of two projects of one name, which only two registries at once can make, the first stays.
         self.kept.write().entry(name).or_insert_with(|| Arc::new(Kept { number, definitions, runs }));
         *newest += 1;

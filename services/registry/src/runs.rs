@@ -1,7 +1,7 @@
 //! One project's runs: the fold of their events in memory, leases by this registry's clock, and who watches.
 //!
 //! Renewals of a lease and counts in between are not events: they live in memory. A registry that starts anew therefore
-//! waits one term before it gives a running run to somebody else.
+//! waits one term before it gives a running run to somebody else, unless the workers of before are gone with it.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,6 +19,15 @@ use crate::projects::{of_entry, of_snapshot};
 
 /// After so many events their fold is kept, so that a start need not read them.
 const SNAPSHOT_EVERY: u64 = 500;
+
+/// What is known of workers that took leases of an earlier registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FormerWorkers {
+    /// One may still write for its run: a lease counts until its term is over.
+    MayBeAtWork,
+    /// They were of a process that has ended.
+    AreGone,
+}
 
 /// A project's runs.
 pub struct Runs {
@@ -52,7 +61,12 @@ struct InMemory {
 
 impl Runs {
     /// Reads the runs from the store.
-    pub async fn open(store: Arc<dyn RegistryStore>, clock: Arc<dyn Clock>, number: ProjectNumber) -> Result<Self> {
+    pub async fn open(
+        store: Arc<dyn RegistryStore>,
+        clock: Arc<dyn Clock>,
+        number: ProjectNumber,
+        former_workers: FormerWorkers,
+    ) -> Result<Self> {
         let log = Log::Runs(number);
         let (mut newest, mut state) = match store.latest_snapshot(log).await? {
             Some((newest, bytes)) => (newest, RunsState::decode(&bytes).map_err(of_snapshot(log, newest))?),
@@ -63,7 +77,10 @@ impl Runs {
             let event = RunEvent::decode(&entry).map_err(of_entry(log, newest))?;
             state.apply(&event).map_err(|error| does_not_follow(error, log, newest))?;
         }
-        let grace_until = clock.now().plus(LEASE_TERM);
+        let grace_until = match former_workers {
+            FormerWorkers::MayBeAtWork => clock.now().plus(LEASE_TERM),
+            FormerWorkers::AreGone => clock.now(),
+        };
         Ok(Self {
             number,
             store,

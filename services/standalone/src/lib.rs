@@ -145,6 +145,8 @@ impl Services {
             store: Arc::clone(&stores.registry),
             clock: Arc::clone(clock),
             tasks: tasks.clone(),
+            // The lock of the data folder says so: workers of this registry live in the process that has it.
+            former_workers: larder_registry::FormerWorkers::AreGone,
             surroundings: surroundings.clone(),
         };
         let registry = larder_registry::build(&config.registry, registry).await?;

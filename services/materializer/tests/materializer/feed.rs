@@ -209,6 +209,15 @@ impl Feed {
 
     /// The same, writing to another store.
     pub(crate) fn service_on(&self, store: Arc<dyn OnlineStore>) -> (MaterializerClient, Shutdown) {
+        self.service_by(self.to_registry.clone(), store)
+    }
+
+    /// The same, by another way to the registry.
+    pub(crate) fn service_by(
+        &self,
+        registry: Transport,
+        store: Arc<dyn OnlineStore>,
+    ) -> (MaterializerClient, Shutdown) {
         let shutdown = Shutdown::new();
         let surroundings =
             Surroundings { metrics: Metrics::new().unwrap(), readiness: Readiness::new(), shutdown: shutdown.clone() };
@@ -218,7 +227,7 @@ impl Feed {
             store,
             history: self.history.clone(),
             compactor: Compactor::new(log, Path::from("log"), CompactorOptions::default(), Arc::clone(&clock)),
-            registry: self.to_registry.clone(),
+            registry,
             clock,
             spawn: spawn(),
             tasks: Tasks::new(shutdown.clone()),
@@ -358,7 +367,13 @@ async fn registry(clock: &ManualClock) -> Transport {
     let store = Arc::new(ObjectRegistryStore::new(Arc::new(InMemory::new()), Path::default()));
     let config = larder_registry::config::Config { server: ServerConfig::on_port(0) };
     let tasks = Tasks::new(surroundings.shutdown.clone());
-    let deps = larder_registry::Deps { store, clock: Arc::new(clock.clone()), tasks, surroundings };
+    let deps = larder_registry::Deps {
+        store,
+        clock: Arc::new(clock.clone()),
+        tasks,
+        former_workers: larder_registry::FormerWorkers::MayBeAtWork,
+        surroundings,
+    };
     Transport::in_process(larder_registry::build(&config, deps).await.unwrap())
 }
 

@@ -112,7 +112,13 @@ impl Registry {
         let store = Arc::new(ObjectRegistryStore::new(objects, Path::default()));
         let config = Config { server: ServerConfig::on_port(0) };
         let tasks = Tasks::new(shutdown.clone());
-        let deps = larder_registry::Deps { store, clock: Arc::new(clock.clone()), tasks, surroundings };
+        let deps = larder_registry::Deps {
+            store,
+            clock: Arc::new(clock.clone()),
+            tasks,
+            former_workers: larder_registry::FormerWorkers::MayBeAtWork,
+            surroundings,
+        };
         let endpoint = larder_registry::build(&config, deps).await?;
         Ok(Self { endpoint, shutdown })
     }

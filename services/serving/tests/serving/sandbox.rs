@@ -42,6 +42,7 @@ impl Sandbox {
             store: Arc::new(registry_store),
             clock: shared.clone(),
             tasks: Tasks::new(Shutdown::new()),
+            former_workers: larder_registry::FormerWorkers::MayBeAtWork,
             surroundings: surroundings(),
         };
         let registry = Transport::in_process(
