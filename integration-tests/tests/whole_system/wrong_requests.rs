@@ -43,7 +43,7 @@ async fn wrong_requests_are_told_what_is_wrong() {
                 ..asked.clone()
             },
             ErrorCode::InvalidArgument,
-            "entities.customer_id: is a string column; int64 is expected",
+            "entities.customer_id: has the type string; int64 is expected",
         ),
         (
             OnlineRequest { entities: vec![("costumer_id".into(), customer_column(&[1]))], ..asked.clone() },

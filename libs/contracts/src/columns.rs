@@ -8,6 +8,8 @@ mod decode;
 mod encode;
 #[cfg(test)]
 mod tests;
+mod widen;
 
 pub use decode::{decode, decode_named};
 pub use encode::{encode, encode_named};
+pub use widen::{widen, wrong_type};

@@ -7,9 +7,9 @@ use std::{collections::HashMap, time::Duration};
 
 use arrow::{
     array::{Array, ArrayRef, BooleanArray, UInt32Array},
-    compute::{cast, nullif, take},
-    datatypes::DataType,
+    compute::{nullif, take},
 };
+use larder_contracts::columns::widen;
 use larder_definitions::{PushSchema, unknown_name};
 use larder_service::config::Span;
 use larder_types::{Error, Result, Timestamp, UniqueClock, ValueType, Violation};
@@ -168,7 +168,7 @@ fn check_columns(
     let mut missing = Vec::new();
     for (name, value_type, is_key) in keys.chain(features) {
         let values = match by_name.remove(name) {
-            Some(values) if values.len() == rows => widen(name, values, value_type)?,
+            Some(values) if values.len() == rows => widen(|| format!("columns.{name}"), &values, value_type)?,
             Some(values) => return Err(wrong_length(&format!("columns.{name}"), values.len(), rows)),
             None if only_deletions && !is_key => arrow::array::new_null_array(&value_type.arrow(), rows),
             None => {
@@ -225,27 +225,6 @@ fn unexpected(schema: &PushSchema, extra: &str) -> Error {
     let known: Vec<&str> = keys.chain(schema.columns.iter().map(|(name, _)| name.as_str())).collect();
     let hint = unknown_name("the source", "column", extra, &known);
     Error::invalid_field(format!("columns.{extra}"), format!("{hint}; an event has {}", known.join(", ")))
-}
-
-/// Numbers may come in a narrower type that loses nothing.
-fn widen(name: &str, values: ArrayRef, wanted: ValueType) -> Result<ArrayRef> {
-    let target = wanted.arrow();
-    if *values.data_type() == target {
-        return Ok(values);
-    }
-    let is_lossless = matches!(
-        (values.data_type(), &target),
-        (DataType::Int32, DataType::Int64 | DataType::Float64) | (DataType::Float32, DataType::Float64)
-    );
-    if !is_lossless {
-        let found = ValueType::from_arrow(values.data_type());
-        let found = found.map_or_else(|| values.data_type().to_string(), |found| found.to_string());
-        return Err(Error::invalid_field(
-            format!("columns.{name}"),
-            format!("has the type {found}; {wanted} is expected"),
-        ));
-    }
-    cast(&values, &target).map_err(|error| Error::internal(format!("columns.{name}: {error}")))
 }
 
 fn refuse(

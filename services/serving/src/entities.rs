@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use arrow::{
     array::{Array, ArrayRef},
-    compute::cast,
     datatypes::DataType,
 };
+use larder_contracts::columns::{widen, wrong_type};
 use larder_definitions::{selection::Selection, unknown_name};
 use larder_types::{Error, Name, Result, ScalarType, ValueType};
 
@@ -55,7 +55,7 @@ fn check_keys(selection: &Selection, columns: &[(String, ArrayRef)]) -> Result<H
         };
         let key_type = key_type.scalar();
         if !is_key(values.data_type(), key_type) {
-            return Err(wrong_type("entities", name, values.data_type(), key_type.into()));
+            return Err(wrong_type(format!("entities.{name}"), values.data_type(), key_type.into()));
         }
         if keys.insert(name.clone(), values.clone()).is_some() {
             return Err(Error::invalid_field(format!("entities.{name}"), "is given twice"));
@@ -145,32 +145,10 @@ fn request_column(
             format!("is missing: an on-demand feature needs it; send a {wanted} column of that name"),
         )
     })?;
-    let values = widen(values, name, wanted)?;
+    let values = widen(field, values, wanted)?;
     match values.len() {
         length if length == rows => Ok(values),
         1 => repeat_for_all(&values, rows, budget),
         length => Err(Error::invalid_field(field(), format!("has {length} rows: send one for all, or {rows}"))),
     }
-}
-
-/// Numbers may come in a narrower type that loses nothing.
-fn widen(values: &ArrayRef, name: &Name, wanted: ValueType) -> Result<ArrayRef> {
-    let target = wanted.arrow();
-    let found = values.data_type();
-    if *found == target {
-        return Ok(values.clone());
-    }
-    let is_lossless = matches!(
-        (found, &target),
-        (DataType::Int32, DataType::Int64 | DataType::Float64) | (DataType::Float32, DataType::Float64)
-    );
-    if !is_lossless {
-        return Err(wrong_type("request_data", name, found, wanted));
-    }
-    cast(values, &target).map_err(|error| Error::internal(format!("request_data.{name}: {error}")))
-}
-
-fn wrong_type(part: &str, name: &Name, found: &DataType, wanted: ValueType) -> Error {
-    let found = ValueType::from_arrow(found).map_or_else(|| found.to_string(), |found| found.to_string());
-    Error::invalid_field(format!("{part}.{name}"), format!("is a {found} column; {wanted} is expected"))
 }

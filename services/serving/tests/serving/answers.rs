@@ -128,7 +128,7 @@ async fn the_request_data_of_a_view_may_be_sent_with_any_choice_of_its_features(
     }
     let request_data = owned(vec![("total", texts(&["3"])), ("bonus", ints(&[1]))]);
     let error = sandbox.ask(&OnlineRequest { request_data, ..asked }).await.unwrap_err();
-    assert!(error.to_string().contains("is a string column; float64 is expected"), "{error}");
+    assert!(error.to_string().contains("has the type string; float64 is expected"), "{error}");
 }
 
 #[tokio::test]
