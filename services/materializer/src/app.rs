@@ -101,7 +101,15 @@ impl Materializer {
         let mut working = FuturesUnordered::new();
         let mut busy = HashSet::new();
         while !stop.is_cancelled() {
-            for (project, run) in self.open_runs().await? {
+            // What is worked on goes on while the registry is asked.
+            let open = tokio::select! {
+                open = self.open_runs() => open,
+                Some(view) = working.next() => {
+                    busy.remove(&view);
+                    continue;
+                }
+            };
+            for (project, run) in open {
                 let RunRequest::Materialize(request) = &run.request else { continue };
                 let view = (project, request.view.clone());
                 if working.len() < self.concurrent_runs && busy.insert(view.clone()) {
@@ -136,9 +144,9 @@ impl Materializer {
 
     /// Materializations that have not ended, oldest first. Whether somebody works on one, the registry says when it is asked
     /// for the lease.
-    async fn open_runs(&self) -> Result<Vec<(Name, Run)>> {
+    async fn open_runs(&self) -> Vec<(Name, Run)> {
         let mut open = Vec::new();
-        for project in self.projects.follow_all().await? {
+        for project in self.known_projects().await {
             match self.runs.list_all(&project, RunFilter::open()).await {
                 Ok(runs) => open.extend(runs.into_iter().map(|run| (project.clone(), run))),
                 Err(error) => log_failure(Err(error), "the list of runs", &project),
@@ -146,14 +154,22 @@ impl Materializer {
         }
         open.retain(|(_, run)| matches!(run.request, RunRequest::Materialize(_)));
         open.sort_by(|(_, a), (_, b)| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
-        Ok(open)
+        open
+    }
+
+    /// Every project of the registry; while it is away, those that are known of it.
+    async fn known_projects(&self) -> Vec<Name> {
+        self.projects.follow_all().await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the list of projects is not to be had, and is asked for again later");
+            self.projects.followed()
+        })
     }
 
     /// Creates the runs that schedules ask for, until `stop`.
     pub async fn keep_schedules(&self, stop: &CancellationToken) -> Result<()> {
         let mut skipped = HashMap::new();
         while !stop.is_cancelled() {
-            for project in self.projects.follow_all().await? {
+            for project in self.known_projects().await {
                 log_failure(self.tick(&project, &mut skipped).await, "schedules", &project);
             }
             tokio::select! {

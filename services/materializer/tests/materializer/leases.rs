@@ -25,15 +25,34 @@ use crate::{
 /// More than a page of runs.
 const NEWER: usize = 501;
 
-/// The way to a registry, which answers reports of progress with `code`.
-#[derive(Clone)]
-struct Refusing {
-    registry: Transport,
-    code: Code,
-    reports: Arc<Semaphore>,
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fate {
+    Answered,
+    Refused(Code),
+    Unanswered,
 }
 
-impl Service<http::Request<Body>> for Refusing {
+/// The way to a registry, on which the calls of one kind fare as the test says.
+#[derive(Clone)]
+pub(crate) struct Interposing {
+    registry: Transport,
+    method: &'static str,
+    fate: Fate,
+    /// From then on; before it they are answered.
+    pub(crate) begins: CancellationToken,
+    /// One of each such call.
+    pub(crate) met: Arc<Semaphore>,
+}
+
+impl Interposing {
+    pub(crate) fn new(registry: &Transport, method: &'static str, fate: Fate) -> Self {
+        let (begins, met) = (CancellationToken::new(), Arc::new(Semaphore::new(0)));
+        Self { registry: registry.clone(), method, fate, begins, met }
+    }
+}
+
+impl Service<http::Request<Body>> for Interposing {
     type Response = http::Response<Body>;
     type Error = StdError;
     type Future = BoxFuture<Self::Response, StdError>;
@@ -43,12 +62,15 @@ impl Service<http::Request<Body>> for Refusing {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        if !request.uri().path().ends_with("/ReportProgress") {
+        if !request.uri().path().ends_with(self.method) || !self.begins.is_cancelled() {
             return self.registry.call(request);
         }
-        self.reports.add_permits(1);
-        let refused = Status::new(self.code, "as the test says").into_http();
-        Box::pin(std::future::ready(Ok(refused)))
+        self.met.add_permits(1);
+        match self.fate {
+            Fate::Answered => self.registry.call(request),
+            Fate::Refused(code) => Box::pin(std::future::ready(Ok(Status::new(code, "as the test says").into_http()))),
+            Fate::Unanswered => Box::pin(std::future::pending()),
+        }
     }
 }
 
@@ -85,8 +107,9 @@ async fn a_registry_that_is_away_is_asked_again_and_any_other_answer_ends_the_wo
         let feed = feed().await;
         let run = feed.create(Scope::Full).await;
         let (store, go_on) = slow(&feed);
-        let reports = Arc::new(Semaphore::new(0));
-        let registry = Refusing { registry: feed.to_registry.clone(), code, reports: Arc::clone(&reports) };
+        let registry = Interposing::new(&feed.to_registry, "/ReportProgress", Fate::Refused(code));
+        registry.begins.cancel();
+        let reports = Arc::clone(&registry.met);
         let worker = Worker { runs: RunsClient::new(Transport::in_process(registry)), ..feed.worker(store) };
         let third_report = async {
             let _ = reports.acquire_many(3).await;
@@ -103,5 +126,24 @@ async fn a_registry_that_is_away_is_asked_again_and_any_other_answer_ends_the_wo
             RunState::Running
         };
         assert_eq!(feed.run(&run.id).await.state, state, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn work_goes_on_while_the_registry_has_no_list_to_give() {
+    // Three tasks ask for lists; one that is not answered waits, others ask again.
+    for (fate, calls) in [(Fate::Refused(Code::Unavailable), 6), (Fate::Unanswered, 3)] {
+        let feed = feed().await;
+        let run = feed.create(Scope::Full).await;
+        let (store, go_on) = slow(&feed);
+        let registry = Interposing::new(&feed.to_registry, "/ListProjects", fate);
+        let (_, shutdown) = feed.service_by(Transport::in_process(registry.clone()), Arc::clone(&store) as _);
+        feed.eventually(&run.id, |run| run.plan.is_some()).await;
+        registry.begins.cancel();
+        let _ = registry.met.acquire_many(calls).await.unwrap();
+        go_on.cancel();
+        let run = feed.ended(&run.id).await;
+        assert_eq!((run.state, run.lease.unwrap().0.0), (RunState::Succeeded, 1), "{fate:?}");
+        shutdown.begin("the test is over");
     }
 }
