@@ -6,7 +6,7 @@
 //! <data>/registry/     definitions and runs
 //! <data>/online.redb   what is served
 //! <data>/push-log/     pushed rows
-//! <data>/spill/        what does not fit in memory, while it is worked on
+//! <data>/spill/        what does not fit in memory, while it is worked on; emptied at each start
 //! ```
 
 use std::{path::Path as FsPath, sync::Arc, time::Duration};
@@ -55,6 +55,7 @@ pub fn open(folder: &FsPath, online_cache: usize) -> Result<(DataFolder, Stores)
     let lock = FolderLock::acquire(folder)?;
     check_folder_format(folder, FORMAT)?;
     made(&spill_folder(folder))?;
+    empty_spill_folder(folder);
     let registry = DurableLocal::open(&folder.join("registry"), STAGING_GRACE)?;
     let push_log = DurableLocal::open(&folder.join("push-log"), STAGING_GRACE)?;
     let embedded = EmbeddedConfig { cache_bytes: online_cache, ..EmbeddedConfig::default() };
@@ -88,4 +89,26 @@ fn check_ours(folder: &FsPath) -> Result<()> {
 /// Where work that does not fit in memory goes.
 pub fn spill_folder(folder: &FsPath) -> std::path::PathBuf {
     folder.join("spill")
+}
+
+/// The folder is this process's alone, so what is there was left by one that was killed. What cannot be removed is in
+/// nobody's way.
+fn empty_spill_folder(folder: &FsPath) {
+    let spill = spill_folder(folder);
+    let entries = match std::fs::read_dir(&spill) {
+        Ok(entries) => entries,
+        Err(error) => return tracing::warn!(folder = %spill.display(), %error, "what was left there is not removed"),
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let removed = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => std::fs::remove_dir_all(&path),
+            Ok(_) => std::fs::remove_file(&path),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Ok(()) => tracing::info!(path = %path.display(), "removed what a killed process left"),
+            Err(error) => tracing::warn!(path = %path.display(), %error, "what a killed process left is not removed"),
+        }
+    }
 }
