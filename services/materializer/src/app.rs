@@ -21,9 +21,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    schedule::{Due, due},
+    schedule::{Due, due, has_ticked, last_tick},
     training::Training,
-    worker::{RUNS_PAGE, Worker},
+    worker::{CATALOG_WITHIN, Worker},
 };
 
 /// How often is looked for runs that nobody works on, and for ticks of schedules.
@@ -167,10 +167,14 @@ impl Materializer {
 
     /// Creates the runs that schedules ask for, until `stop`.
     pub async fn keep_schedules(&self, stop: &CancellationToken) -> Result<()> {
-        let mut skipped = HashMap::new();
+        let mut settled = HashMap::new();
         while !stop.is_cancelled() {
             for project in self.known_projects().await {
-                log_failure(self.tick(&project, &mut skipped).await, "schedules", &project);
+                let Ok(catalog) = self.projects.get(project.as_str(), Revision(0), LOOK_EVERY).await else { continue };
+                for view in catalog.feature_views.values().filter(|view| view.definition.schedule.is_some()) {
+                    let kept = self.keep_schedule(&catalog, view, &mut settled).await;
+                    log_failure(kept, format_args!("the schedule of view {}", view.name()), &project);
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -180,29 +184,58 @@ impl Materializer {
         Ok(())
     }
 
-    /// Creates what is due; `skipped` has the tick of each view that was skipped last, so that each is counted once.
-    async fn tick(&self, project: &Name, skipped: &mut HashMap<(Name, Name), Timestamp>) -> Result<()> {
-        let Ok(catalog) = self.projects.get(project.as_str(), Revision(0), LOOK_EVERY).await else { return Ok(()) };
-        let scheduled = catalog.feature_views.values().filter(|view| view.definition.schedule.is_some());
-        for view in scheduled {
-            // A run that was made further back is given again under its id.
-            let filter = RunFilter { view: Some(view.name().clone()), page_size: RUNS_PAGE, ..RunFilter::default() };
-            let runs = self.runs.list(project, &filter).await?.runs;
-            match due(view, catalog.created_at, &runs, self.clock.now())? {
-                Due::Nothing => {}
-                Due::Run(tick) => {
-                    self.create(project, view, Scope::Incremental, Some(tick)).await?;
-                    self.work_there.notify_one();
-                }
-                Due::Skipped(tick) => {
-                    if skipped.insert((project.clone(), view.name().clone()), tick) != Some(tick) {
-                        self.skipped_ticks.with_label_values(&[project.as_str(), view.name().as_str()]).inc();
-                        tracing::warn!(%project, view = %view.name(), %tick, "a tick is skipped: the view is being materialized");
-                    }
-                }
+    /// Creates what is due of a view. `settled` has the tick of each view of which nothing more is to be decided: it is not
+    /// looked for again, though the registry forgets its run when 100 later ones of the view have ended. (A process that
+    /// starts after that may run such a tick once more.)
+    async fn keep_schedule(
+        &self,
+        catalog: &Catalog,
+        view: &ResolvedView,
+        settled: &mut HashMap<(Name, Name), Timestamp>,
+    ) -> Result<()> {
+        let (project, name) = (&catalog.project, view.name());
+        let Some(tick) = last_tick(view, self.clock.now())? else { return Ok(()) };
+        let of_view = (project.clone(), name.clone());
+        if settled.get(&of_view) == Some(&tick) {
+            return Ok(());
+        }
+        let runs = self.runs.list_all(project, RunFilter { view: Some(name.clone()), ..RunFilter::default() }).await?;
+        let asked = has_ticked(&runs) || self.asked_for(catalog, view, tick).await?;
+        match due(tick, asked, &runs) {
+            Due::Later => return Ok(()),
+            Due::Nothing => {}
+            Due::Run => {
+                self.create(project, view, Scope::Incremental, Some(tick)).await?;
+                self.work_there.notify_one();
+            }
+            Due::Skipped => {
+                self.skipped_ticks.with_label_values(&[project.as_str(), name.as_str()]).inc();
+                tracing::warn!(%project, view = %name, %tick, "a tick is skipped: the view is being materialized");
             }
         }
+        settled.insert(of_view, tick);
         Ok(())
+    }
+
+    /// Whether the view had this schedule already when the tick came.
+    async fn asked_for(&self, catalog: &Catalog, view: &ResolvedView, tick: Timestamp) -> Result<bool> {
+        if catalog.created_at <= tick {
+            return Ok(true);
+        }
+        let (project, registry) = (&catalog.project, self.worker.registry.within(CATALOG_WITHIN));
+        let mut token = String::new();
+        loop {
+            let page = registry.revisions(project, 0, &token).await?;
+            if let Some(then) = page.revisions.iter().find(|revision| revision.created_at <= tick) {
+                let then = registry.catalog(project, Some(then.revision)).await?;
+                let known = then.feature_views.get(view.name());
+                return Ok(known.is_some_and(|known| known.definition.schedule == view.definition.schedule));
+            }
+            match page.next_page_token {
+                Some(next) => token = next,
+                None => return Ok(false),
+            }
+        }
     }
 
     /// Removes rows that are past their ttl and its grace, until `stop`.

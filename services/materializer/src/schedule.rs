@@ -7,35 +7,44 @@ use larder_definitions::{
 };
 use larder_types::{Result, Timestamp};
 
-/// What a schedule asks for at an instant.
+/// What becomes of a tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// Nothing.
+    /// Nothing: it has its run, or nobody asked for it.
     Nothing,
-    /// A run for this tick.
-    Run(Timestamp),
-    /// Nothing, since this tick came during a run of the same view.
-    Skipped(Timestamp),
+    /// Nothing yet: a run of the view goes on that began after it.
+    Later,
+    /// A run.
+    Run,
+    /// Nothing, since it came during a run of the same view.
+    Skipped,
 }
 
-/// What is due now.
+/// The view's last tick until now. Ticks that were missed are made up by one run, for this one.
+pub fn last_tick(view: &ResolvedView, now: Timestamp) -> Result<Option<Timestamp>> {
+    let Some(schedule) = &view.definition.schedule else { return Ok(None) };
+    Ok(Ticks::new(schedule)?.last_until(now))
+}
+
+/// Whether a schedule has run the view, as far back as its runs are known.
+pub fn has_ticked(runs: &[Run]) -> bool {
+    runs.iter().any(|run| tick_of(run).is_some())
+}
+
+/// What is due for the view's last tick, by all of its runs that are known.
 ///
-/// Ticks that were missed are made up by one run, for the last of them. A tick during a run of the same view is skipped: it
-/// is not made up when that run has ended, since a later tick is. Of a view that no schedule has run yet, nothing is due for
-/// ticks before `declared_at`, when the catalog was made.
-pub fn due(view: &ResolvedView, declared_at: Timestamp, runs: &[Run], now: Timestamp) -> Result<Due> {
-    let Some(schedule) = &view.definition.schedule else { return Ok(Due::Nothing) };
-    let Some(tick) = Ticks::new(schedule)?.last_until(now) else { return Ok(Due::Nothing) };
+/// A tick during a run of the same view is skipped: it is not made up when that run has ended, since a later tick is. Of a
+/// view that no schedule has run yet, nothing is due for a tick that it had not `asked` for when it came.
+pub fn due(tick: Timestamp, asked: bool, runs: &[Run]) -> Due {
     let last_done = runs.iter().filter_map(tick_of).max();
-    let is_new = last_done.map_or(tick >= declared_at, |done| done < tick);
+    let is_new = last_done.map_or(asked, |done| done < tick);
     let is_during = |run: &Run| run.created_at <= tick && run.ended_at.is_none_or(|ended| ended > tick);
-    Ok(match () {
+    match () {
         () if !is_new => Due::Nothing,
-        () if runs.iter().any(is_during) => Due::Skipped(tick),
-        // Made up when the run has ended that began after the tick.
-        () if runs.iter().any(|run| !run.state.is_final()) => Due::Nothing,
-        () => Due::Run(tick),
-    })
+        () if runs.iter().any(is_during) => Due::Skipped,
+        () if runs.iter().any(|run| !run.state.is_final()) => Due::Later,
+        () => Due::Run,
+    }
 }
 
 fn tick_of(run: &Run) -> Option<Timestamp> {

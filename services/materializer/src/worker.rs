@@ -27,10 +27,10 @@ use crate::{
 const LEASES: u64 = 20;
 
 /// How many of a view's runs are asked for at once.
-pub(crate) const RUNS_PAGE: u32 = 20;
+const RUNS_PAGE: u32 = 20;
 
 /// How long a catalog is waited for.
-const CATALOG_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const CATALOG_WITHIN: Duration = Duration::from_secs(30);
 
 /// What works on runs.
 pub struct Worker {

@@ -107,21 +107,15 @@ impl Feed {
         let clock = ManualClock::at(Timestamp::from_micros(0));
         let to_registry = registry(&clock).await;
         let registry = RegistryClient::new(to_registry.clone()).within(PATIENCE);
-        let created = if has_created_time { ", created_time: made" } else { "" };
-        let text = project.replace("FOLDER", root).replace("CREATED", created);
-        let puts = read_text("larder.yaml", std::path::Path::new(root), &text).unwrap().into_objects();
-        let change = ChangeSet { puts, origin: "test".to_owned(), ..ChangeSet::default() };
-        let project = Name::new("shop").unwrap();
-        registry.apply(&project, &ChangeRequest { change, remove_missing: true }).await.unwrap();
         let options = CatalogWatchOptions::default();
         let log = Arc::new(LocalFileSystem::new_with_prefix(root).unwrap());
         let history =
             HistorySource::new(Arc::new(Roots::open([root]).unwrap().closing(&folder.path().join("log")).unwrap()))
                 .with_push_log(Arc::clone(&log) as _, Path::from("log"));
         let now = WriterOptions { linger: Duration::ZERO, ..WriterOptions::default() };
-        Self {
+        let feed = Self {
             has_created_time,
-            project,
+            project: Name::new("shop").unwrap(),
             clock,
             store: Arc::new(EmbeddedStore::open(&folder.path().join("online"), &EmbeddedConfig::default()).unwrap()),
             runs: RunsClient::new(to_registry.clone()).within(PATIENCE),
@@ -132,7 +126,20 @@ impl Feed {
             batches: 0.into(),
             to_registry,
             folder,
-        }
+        };
+        feed.apply(project).await;
+        feed
+    }
+
+    /// Declares the project anew.
+    pub(crate) async fn apply(&self, project: &str) {
+        let root = self.folder.path().canonicalize().unwrap();
+        let created = if self.has_created_time { ", created_time: made" } else { "" };
+        let text =
+            project.replace("FOLDER", root.to_str().unwrap()).replace("CREATED", created).replace("SCHEDULE", "");
+        let puts = read_text("larder.yaml", &root, &text).unwrap().into_objects();
+        let change = ChangeSet { puts, origin: "test".to_owned(), ..ChangeSet::default() };
+        self.registry.apply(&self.project, &ChangeRequest { change, remove_missing: true }).await.unwrap();
     }
 
     /// Where a file of the history is.

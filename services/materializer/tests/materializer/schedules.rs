@@ -2,15 +2,19 @@
 
 use std::{path::Path, sync::Arc};
 
+use larder_client::Transport;
 use larder_definitions::{
     Catalog, ChangeSet, ProjectState, ResolvedView, RevisionMeta, apply,
     run::{MaterializeRequest, Run, RunEvent, RunEventKind, RunRequest, RunState, Scope, apply_event},
     yaml::read_text,
 };
-use larder_materializer::schedule::{Due, due};
+use larder_materializer::schedule::{Due, due, last_tick};
 use larder_types::{Name, ProjectNumber, Timestamp};
 
-use crate::feed::{Feed, HOURLY, PROJECT, Row};
+use crate::{
+    feed::{Feed, HOURLY, PROJECT, Row},
+    leases::{Fate, Interposing},
+};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -48,20 +52,29 @@ fn run(tick: Option<&str>, from: &str, until: Option<&str>) -> Run {
     run
 }
 
+/// What it shows, the view's runs, until when, and what is decided of which tick.
+type Case = (&'static str, Vec<Run>, &'static str, (Due, Timestamp));
+
 #[test]
 fn a_tick_is_due_once_made_up_once_and_skipped_during_a_run() {
     let view = view();
     let declared = "2026-01-01T00:30:00Z";
-    let (run_of, skipped) = (|tick: &str| Due::Run(at(tick)), |tick: &str| Due::Skipped(at(tick)));
-    let cases: Vec<(&str, Vec<Run>, &str, Due)> = vec![
-        ("nothing before the first tick", vec![], "2026-01-01T00:59:59Z", Due::Nothing),
+    // What is decided of the last tick until then.
+    let decided = |declared: &str, runs: &[Run], now: &str| {
+        let tick = last_tick(&view, at(now)).unwrap().unwrap();
+        (due(tick, at(declared) <= tick, runs), tick)
+    };
+    let (run_of, skipped) = (|tick: &str| (Due::Run, at(tick)), |tick: &str| (Due::Skipped, at(tick)));
+    let nothing = |tick: &str| (Due::Nothing, at(tick));
+    let cases: Vec<Case> = vec![
+        ("nothing before the first tick", vec![], "2026-01-01T00:59:59Z", nothing("2026-01-01T00:00:00Z")),
         ("the first tick", vec![], "2026-01-01T01:00:00Z", run_of("2026-01-01T01:00:00Z")),
         ("several missed: the last", vec![], "2026-01-01T05:20:00Z", run_of("2026-01-01T05:00:00Z")),
         (
             "done already",
             vec![run(Some("2026-01-01T01:00:00Z"), "2026-01-01T01:00:01Z", Some("2026-01-01T01:01:00Z"))],
             "2026-01-01T01:59:59Z",
-            Due::Nothing,
+            nothing("2026-01-01T01:00:00Z"),
         ),
         (
             "the next one",
@@ -97,15 +110,15 @@ fn a_tick_is_due_once_made_up_once_and_skipped_during_a_run() {
             "a run that began after the tick goes on",
             vec![run(None, "2026-01-01T01:05:00Z", None)],
             "2026-01-01T01:10:00Z",
-            Due::Nothing,
+            (Due::Later, at("2026-01-01T01:00:00Z")),
         ),
     ];
     for (what, runs, now, expected) in cases {
-        assert_eq!(due(&view, at(declared), &runs, at(now)).unwrap(), expected, "{what}");
+        assert_eq!(decided(declared, &runs, now), expected, "{what}");
     }
     // Applying again after a missed tick does not make it forgotten.
     let runs = [run(Some("2026-01-01T01:00:00Z"), "2026-01-01T01:00:01Z", Some("2026-01-01T01:01:00Z"))];
-    let again = due(&view, at("2026-01-01T02:30:00Z"), &runs, at("2026-01-01T02:40:00Z")).unwrap();
+    let again = decided("2026-01-01T02:30:00Z", &runs, "2026-01-01T02:40:00Z");
     assert_eq!(again, run_of("2026-01-01T02:00:00Z"));
 }
 
@@ -124,5 +137,36 @@ async fn the_running_materializer_keeps_the_schedule() {
     assert_eq!(feed.served(&[1]).await, feed.expected(&[row]).await);
     let runs = feed.all_runs().await;
     assert_eq!(runs.len(), 2, "missed ticks are made up by one run: {runs:?}");
+    shutdown.begin("the test is over");
+}
+
+/// An apply while no materializer is there is no reason to forget a tick that came before it.
+#[tokio::test]
+async fn a_tick_that_was_missed_is_made_up_though_the_project_was_changed_since() {
+    let feed = Feed::scheduled().await;
+    feed.write("a.parquet", &[Row { id: 1, event: 0, created: None, deleted: false, letter: 'a' }], true);
+    for service in ["one", "two"] {
+        feed.clock.set(at("2026-01-01T01:10:00Z"));
+        feed.apply(&PROJECT.replace("SCHEDULE", HOURLY).replace("name: all", &format!("name: {service}"))).await;
+    }
+    let shutdown = feed.serve();
+    assert_eq!(feed.ended("profile@2026-01-01T01:00:00Z").await.state, RunState::Succeeded);
+    shutdown.begin("the test is over");
+}
+
+/// A schedule asks for nothing that was before it.
+#[tokio::test]
+async fn a_tick_before_its_schedule_is_not_made_up() {
+    let feed = Feed::new(false).await;
+    feed.clock.set(at("2026-01-01T01:10:00Z"));
+    feed.apply(&PROJECT.replace("SCHEDULE", HOURLY)).await;
+    let registry = Interposing::new(&feed.to_registry, "/ListRevisions", Fate::Answered);
+    registry.begins.cancel();
+    let (_, shutdown) = feed.service_by(Transport::in_process(registry.clone()), feed.store.clone());
+    // Then the tick of one o'clock is being decided.
+    let _ = registry.met.acquire().await.unwrap();
+    feed.clock.set(at("2026-01-01T02:10:00Z"));
+    feed.ended("profile@2026-01-01T02:00:00Z").await;
+    assert_eq!(feed.all_runs().await.len(), 1);
     shutdown.begin("the test is over");
 }
