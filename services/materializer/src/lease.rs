@@ -80,10 +80,6 @@ impl Lease {
         &self.run_id
     }
 
-    pub(crate) fn number(&self) -> LeaseNumber {
-        self.number
-    }
-
     /// Renews it with the counts so far, until that is over.
     pub(crate) async fn keep(&self, counts: impl Fn() -> Progress) -> Lost {
         let every = (self.term / 6).min(REPORT_EVERY);

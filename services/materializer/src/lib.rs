@@ -41,7 +41,7 @@ use crate::{
     grpc::MaterializerGrpc,
     load::Loader,
     training::{Threads, Training},
-    worker::Worker,
+    worker::{Failures, Worker},
 };
 
 /// What the service works with.
@@ -102,6 +102,7 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
             key_prefix: config.key_prefix.clone(),
             expiry_grace: *config.expiry_grace,
             batch_bytes: config.batch_size.bytes() as u64,
+            failures: Failures::default(),
         },
         training: Training {
             holder,

@@ -3,16 +3,16 @@
 //! A worker that loses its lease, or cannot renew it in time, stops before the lease is out; what it did not end, the next
 //! one resumes by the same plan.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use larder_client::{Projects, RegistryClient, RunFilter, RunsClient};
 use larder_definitions::{
     Catalog, ResolvedView,
-    run::{MaterializeRequest, Outcome, Part, Progress, Run, RunPlan, RunRequest, RunState, Scope},
+    run::{MaterializeRequest, Outcome, Part, Progress, Run, RunId, RunPlan, RunRequest, RunState, Scope},
     view_rows::ViewRows,
 };
 use larder_offline_store::history::TimeRange;
-use larder_types::{Clock, Error, LeaseNumber, Name, Result, Retry, Revision};
+use larder_types::{Clock, Error, Name, Result, Retry, Revision};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -23,8 +23,9 @@ use crate::{
     plan::{batches, read_before, run_plan},
 };
 
-/// How many workers may leave a run to the next because of what may go well later. It takes as many lease terms.
-const LEASES: u64 = 20;
+/// How often in a row what may go well later may end the work of a process on a run without any part being done. It takes as
+/// many lease terms.
+const FAILURES: u32 = 20;
 
 /// How many of a view's runs are asked for at once.
 const RUNS_PAGE: u32 = 20;
@@ -52,7 +53,14 @@ pub struct Worker {
     pub expiry_grace: Duration,
     /// How many bytes of files are read at least before their rows are written.
     pub batch_bytes: u64,
+    /// What did not go well of late.
+    pub failures: Failures,
 }
+
+/// How often in a row the work of this process on each run was ended by what may go well later. That a run was interrupted
+/// does not count.
+#[derive(Debug, Default)]
+pub struct Failures(Mutex<HashMap<(Name, RunId), u32>>);
 
 /// Why work on a run ended without the run's end.
 enum Stopped {
@@ -101,6 +109,7 @@ impl Worker {
                 return Ok(());
             }
         };
+        self.failures.forget(lease);
         lease.finish(&outcome).await?;
         tracing::info!(%project, run = id, ?outcome, "a materialization ended");
         Ok(())
@@ -108,12 +117,25 @@ impl Worker {
 
     /// Does the work while the lease is renewed beside it.
     async fn under_lease(&self, lease: &Lease, run: Run, stop: &CancellationToken) -> Result<Progress, Stopped> {
+        let done_before = run.progress.parts_done;
         let counts = Mutex::new(run.progress);
         let renewing = lease.keep(|| *counts.lock());
         tokio::select! {
-            done = self.materialize(lease, run, &counts) => done.map_err(|error| stopped_by(error, lease.number())),
+            done = self.materialize(lease, run, &counts) => done.map_err(|error| {
+                self.stopped_by(error, lease, counts.lock().parts_done > done_before)
+            }),
             lost = renewing => Err(lost.into()),
             () = stop.cancelled() => Err(Stopped::Abandoned(Error::cancelled("the materializer is stopping"))),
+        }
+    }
+
+    /// What may go well later is left to be resumed, but not for ever.
+    fn stopped_by(&self, error: Error, lease: &Lease, has_done_parts: bool) -> Stopped {
+        match error.code().retry() {
+            Retry::AfterBackoff | Retry::AfterReread if self.failures.count(lease, has_done_parts) < FAILURES => {
+                Stopped::Abandoned(error)
+            }
+            Retry::AfterBackoff | Retry::AfterReread | Retry::Never => Stopped::Failed(error),
         }
     }
 
@@ -200,11 +222,17 @@ impl Worker {
     }
 }
 
-/// What may go well later is left to be resumed, but not for ever.
-fn stopped_by(error: Error, lease: LeaseNumber) -> Stopped {
-    match error.code().retry() {
-        Retry::AfterBackoff | Retry::AfterReread if lease.0 < LEASES => Stopped::Abandoned(error),
-        Retry::AfterBackoff | Retry::AfterReread | Retry::Never => Stopped::Failed(error),
+impl Failures {
+    /// Counts one more, from one again where parts were done before it.
+    fn count(&self, lease: &Lease, has_done_parts: bool) -> u32 {
+        let mut counts = self.0.lock();
+        let count = counts.entry((lease.project().clone(), lease.run_id().to_owned())).or_default();
+        *count = if has_done_parts { 1 } else { *count + 1 };
+        *count
+    }
+
+    fn forget(&self, lease: &Lease) {
+        self.0.lock().remove(&(lease.project().clone(), lease.run_id().to_owned()));
     }
 }
 

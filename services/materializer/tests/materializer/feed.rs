@@ -18,7 +18,10 @@ use larder_definitions::{
     view_rows::{ViewColumns, ViewRows},
     yaml::read_text,
 };
-use larder_materializer::{load::Loader, worker::Worker};
+use larder_materializer::{
+    load::Loader,
+    worker::{Failures, Worker},
+};
 use larder_offline_store::{history::HistorySource, storage::Roots};
 use larder_online_store::{EmbeddedConfig, EmbeddedStore, KeyWrite, OnlineStore, WriteMode};
 use larder_push_log::{Compactor, CompactorOptions, LogSchema, PushLogWriter, PushedRows, WriterOptions};
@@ -280,6 +283,7 @@ impl Feed {
             key_prefix: None,
             expiry_grace: Duration::ZERO,
             batch_bytes: 1,
+            failures: Failures::default(),
         }
     }
 

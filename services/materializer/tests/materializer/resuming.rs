@@ -1,6 +1,10 @@
 //! A run that was stopped in the middle is done by another worker: what is left of it, and nothing else.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{
+    fs,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use larder_definitions::run::{LEASE_TERM, Run, RunState, Scope};
 use tokio_util::sync::CancellationToken;
@@ -73,6 +77,31 @@ async fn a_store_that_is_away_for_a_while_does_not_fail_the_run() {
     feed.clock.advance(LEASE_TERM);
     let run = feed.work(&run, feed.store.clone(), &CancellationToken::new()).await;
     assert_eq!((run.state, run.progress.read), (RunState::Succeeded, 60));
+}
+
+/// Errors that may pass end a run when they come often in a row; that it was interrupted often is no such error.
+#[tokio::test]
+async fn a_run_fails_when_no_attempt_of_many_comes_further() {
+    const ATTEMPTS: usize = 20;
+    let feed = months().await;
+    let run = feed.create(Scope::Full).await;
+    for _ in 0..ATTEMPTS {
+        interrupted(&feed, &run, 0, false).await;
+    }
+    // The first attempt comes further, and so does one in between.
+    let away = Arc::new(Interrupted { store: feed.store.clone(), writes_left: 1.into(), is_done: false, stop: None });
+    let worker = feed.worker(Arc::clone(&away) as _);
+    let stop = CancellationToken::new();
+    for attempt in 1..=ATTEMPTS + 5 {
+        if attempt == 6 {
+            away.writes_left.store(1, Ordering::Relaxed);
+        }
+        worker.work(&feed.project, &run.id, &stop).await.unwrap();
+        let now = feed.run(&run.id).await;
+        let is_last = attempt == ATTEMPTS + 5;
+        assert_eq!(now.state, if is_last { RunState::Failed } else { RunState::Running }, "{attempt}: {now:?}");
+        feed.clock.advance(LEASE_TERM);
+    }
 }
 
 #[tokio::test]
