@@ -278,7 +278,7 @@ impl Materializer {
 }
 
 /// What goes wrong with one project, run or source does not keep the others from their turn; it has its own at the next.
-fn log_failure(done: Result<()>, what: impl Display, project: &Name) {
+pub(crate) fn log_failure(done: Result<()>, what: impl Display, project: &Name) {
     if let Err(error) = done {
         tracing::error!(%project, %what, %error, "not done, and tried again later");
     }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Training;
 use crate::{
-    app::LOOK_EVERY,
+    app::{LOOK_EVERY, log_failure},
     lease::{self, ANSWER_WITHIN},
 };
 
@@ -20,15 +20,20 @@ impl Training {
     pub async fn end_left_behind(&self, stop: &CancellationToken) -> Result<()> {
         loop {
             for project in self.projects.follow_all().await? {
-                for run in self.open_sets(&project).await? {
-                    self.end_if_left(&project, &run).await?;
-                }
+                log_failure(self.end_left_of(&project).await, "training sets left behind", &project);
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = stop.cancelled() => return Ok(()),
             }
         }
+    }
+
+    async fn end_left_of(&self, project: &Name) -> Result<()> {
+        for run in self.open_sets(project).await? {
+            self.end_if_left(project, &run).await?;
+        }
+        Ok(())
     }
 
     /// Training sets that have not ended and that somebody leads, or should by now.
