@@ -185,8 +185,7 @@ impl Materializer {
     }
 
     /// Creates what is due of a view. `settled` has the tick of each view of which nothing more is to be decided: it is not
-    /// looked for again, though the registry forgets its run when 100 later ones of the view have ended. (A process that
-    /// starts after that may run such a tick once more.)
+    /// looked for again.
     async fn keep_schedule(
         &self,
         catalog: &Catalog,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use larder_types::{Error, Result};
+use larder_types::{Error, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Position, ReadFiles, Run, RunEvent, RunId, RunRequest, RunState, Watermark, WatermarkKey, apply_event};
@@ -29,7 +29,8 @@ impl RunsState {
     /// Folds an event; nothing is changed where it is refused (see [`apply_event`]).
     ///
     /// Of a run that has ended its parts and positions are forgotten: the watermarks have what of them counts. The oldest
-    /// runs that have ended are forgotten altogether: 100 of each view and 1,000 training sets are kept.
+    /// runs that have ended are forgotten altogether: 100 of each view besides the last of its schedule, and 1,000 training
+    /// sets are kept.
     pub fn apply(&mut self, event: &RunEvent) -> Result<&Run> {
         let run = apply_event(self.runs.get(&event.run).cloned(), event)?;
         if run.state == RunState::Succeeded {
@@ -60,7 +61,10 @@ impl RunsState {
         let mut ended: Vec<_> = others.map(|run| (run.ended_at, run.id.clone())).collect();
         ended.sort_unstable();
         let too_many = (ended.len() + 1).saturating_sub(kept);
-        for (_, id) in ended.into_iter().take(too_many) {
+        // A schedule goes on from its last tick, however many other runs came after it.
+        let last_tick = self.runs.values().chain([newest]).filter(|run| is_like(run)).filter_map(ticked).max();
+        let last_tick = last_tick.map(|(_, id)| id.clone());
+        for (_, id) in ended.into_iter().take(too_many).filter(|(_, id)| Some(id) != last_tick.as_ref()) {
             self.runs.remove(&id);
         }
     }
@@ -110,6 +114,14 @@ impl RunsState {
         let WatermarkKey { row_set, source, .. } = &watermark.key;
         self.watermarks.retain(|key, _| key.row_set != *row_set || key.source != *source);
         self.watermarks.insert(watermark.key.clone(), position);
+    }
+}
+
+/// The tick of a run that a schedule asked for, and its id.
+fn ticked(run: &Run) -> Option<(Timestamp, &RunId)> {
+    match &run.request {
+        RunRequest::Materialize(request) => request.tick.map(|tick| (tick, &run.id)),
+        RunRequest::TrainingSet(_) => None,
     }
 }
 

@@ -134,6 +134,16 @@ fn a_run_is_created_once_and_may_end_before_it_is_taken() {
 fn the_newest_runs_that_have_ended_are_kept() {
     let mut runs = RunsState::default();
     runs.apply(&created("waits", "busy")).unwrap();
+    // The last that a schedule asked for: all the others were asked for a tick of long ago.
+    let request = MaterializeRequest { view: name("busy"), scope: Scope::Incremental, tick: Some(at(0)) };
+    let request = RunRequest::Materialize(request);
+    runs.apply(&event(
+        "scheduled",
+        0,
+        RunEventKind::Created { request, principal: "ada".to_owned(), traceparent: None },
+    ))
+    .unwrap();
+    runs.apply(&ended("scheduled", None, Outcome::Cancelled)).unwrap();
     for (view, count) in [("calm", 1), ("busy", 250)] {
         for number in 0..count {
             let id = format!("{view}-{number}");
@@ -146,7 +156,7 @@ fn the_newest_runs_that_have_ended_are_kept() {
     }
     let known: BTreeSet<&str> = runs.runs().map(|run| run.id.as_str()).collect();
     let newest: Vec<String> = (150..250).map(|number| format!("busy-{number}")).collect();
-    let expected = newest.iter().map(String::as_str).chain(["waits", "calm-0"]);
+    let expected = newest.iter().map(String::as_str).chain(["waits", "calm-0", "scheduled"]);
     assert_eq!(known, expected.collect());
     assert_eq!(RunsState::decode(&runs.encode().unwrap()).unwrap(), runs);
 }
