@@ -204,6 +204,12 @@ impl Columns<'_> {
 
     fn of_file(&self, name: &str, wanted: ValueType, what: &str) -> Result<usize> {
         let Ok(index) = self.found.index_of(name) else { return Err(self.missing(name, wanted, what)) };
+        if self.found.fields().iter().skip(index + 1).any(|field| field.name() == name) {
+            let file = self.file;
+            return Err(Error::failed_precondition(format!(
+                "`{file}` has two columns `{name}` ({what}): which is meant?"
+            )));
+        }
         let found = self.found.field(index).data_type();
         if can_widen(found, wanted) {
             return Ok(index);

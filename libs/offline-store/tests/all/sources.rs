@@ -216,6 +216,14 @@ async fn bad_files_are_named_with_what_is_wrong() {
         columns.push((column, array));
         crate::fixture::batch(columns)
     };
+    let twice = |column: &'static str| {
+        let batch = good();
+        let schema = batch.schema();
+        let names = schema.fields().iter().map(|field| field.name().as_str());
+        let columns: Vec<(&str, ArrayRef)> = names.zip(batch.columns().iter().cloned()).collect();
+        let again = (column, Arc::clone(batch.column_by_name(column).unwrap()));
+        crate::fixture::batch(columns.into_iter().chain([again]).collect())
+    };
     let cases: Vec<(RecordBatch, Expect)> = vec![
         (
             without("at"),
@@ -245,6 +253,12 @@ async fn bad_files_are_named_with_what_is_wrong() {
             with("age", texts(["x"])),
             expect![
                 "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet`: column `age` (feature age) has type Utf8, int64 is declared"
+            ],
+        ),
+        (
+            twice("age"),
+            expect![
+                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet` has two columns `age` (feature age): which is meant?"
             ],
         ),
         (
