@@ -3,7 +3,7 @@
 use std::{fmt, io};
 
 use larder_definitions::Problem;
-use larder_types::Error;
+use larder_types::{Error, Violation};
 
 use crate::{exit::Exit, render::numbers::counted};
 
@@ -73,14 +73,15 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The message, and each violation on a line of its own; a single one that the message says already is left out.
+/// The message, and each violation on a line of its own; those that the message says already are left out.
 fn fmt_error(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "error: {}", error.message())?;
-    let violations = match error.violations() {
-        [only] if error.message().contains(&only.description) => &[],
-        all => all,
+    let (message, violations) = (error.message(), error.violations());
+    write!(f, "error: {message}")?;
+    let is_said = |violation: &Violation| {
+        let Violation { field, description } = violation;
+        message.contains(&format!("{field}: {description}")) || (violations.len() == 1 && message.contains(description))
     };
-    for violation in violations {
+    for violation in violations.iter().filter(|violation| !is_said(violation)) {
         match violation.field.as_str() {
             "" => write!(f, "\n  {}", violation.description)?,
             field => write!(f, "\n  {field}: {}", violation.description)?,
@@ -97,6 +98,8 @@ mod tests {
     fn violations_are_listed_unless_the_message_says_the_only_one() {
         let error = Error::invalid_field("income", "is missing");
         assert_eq!(Failure::Error(error).to_string(), "error: income: is missing");
+        let error = Error::invalid_field("income", "is missing").with_violation("targets.online", "not written");
+        assert_eq!(Failure::Error(error).to_string(), "error: income: is missing\n  targets.online: not written");
         let error = Error::invalid_argument("two fields")
             .with_violation("income", "is missing")
             .with_violation("age", "is text");

@@ -1,7 +1,6 @@
 //! What services make of catalogs: made before anybody is given it, swapped whole, kept while nothing newer is ready.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, mpsc as gates},
     time::Duration,
 };
@@ -104,19 +103,7 @@ impl RegistryService for Registry {
 }
 
 fn catalog(project: &str, revision: u64) -> Catalog {
-    Catalog {
-        project: name(project),
-        project_number: ProjectNumber(1),
-        revision: Revision(revision),
-        created_at: Timestamp::from_micros(0),
-        entities: BTreeMap::new(),
-        sources: BTreeMap::new(),
-        feature_views: BTreeMap::new(),
-        on_demand_feature_views: BTreeMap::new(),
-        feature_services: BTreeMap::new(),
-        origins: BTreeMap::new(),
-        not_understood: BTreeMap::new(),
-    }
+    Catalog::empty(name(project), ProjectNumber(1), Revision(revision), Timestamp::from_micros(0))
 }
 
 /// What is made in these tests: of which catalog, and of what was made before.
