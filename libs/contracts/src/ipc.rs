@@ -65,20 +65,34 @@ fn not_written(error: ArrowError) -> Error {
 const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
 /// Pieces, cut anywhere, to batches. The bytes may come from anybody: everything is validated.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct IpcDecoder {
     decoder: StreamDecoder,
     last_bytes: [u8; END_OF_STREAM.len()],
+    largest_batch: usize,
+    /// Bytes of a batch that has not come to its end.
+    held: usize,
 }
 
 impl IpcDecoder {
-    /// At the start of a stream.
+    /// At the start of a stream of batches of any size.
     pub fn new() -> Self {
-        Self::default()
+        Self::up_to(usize::MAX)
     }
 
-    /// The batches that end in this piece. INVALID_ARGUMENT for bytes that are no Arrow IPC stream.
+    /// At the start of a stream whose batches have no more than about `largest_batch` bytes: one is held until all of it is
+    /// there.
+    pub fn up_to(largest_batch: usize) -> Self {
+        Self { decoder: StreamDecoder::default(), last_bytes: Default::default(), largest_batch, held: 0 }
+    }
+
+    /// The batches that end in this piece. INVALID_ARGUMENT for bytes that are no Arrow IPC stream, and for a batch that is
+    /// too great.
     pub fn decode(&mut self, piece: Bytes) -> Result<Vec<RecordBatch>> {
+        self.held += piece.len();
+        if self.held.saturating_sub(PIECE_BYTES) > self.largest_batch {
+            return Err(too_great(self.largest_batch));
+        }
         for byte in piece.iter().skip(piece.len().saturating_sub(END_OF_STREAM.len())) {
             self.last_bytes.rotate_left(1);
             self.last_bytes[END_OF_STREAM.len() - 1] = *byte;
@@ -93,6 +107,9 @@ impl IpcDecoder {
             return Err(Error::invalid_argument("this is not an Arrow IPC stream: its lengths do not fit together"));
         };
         self.decoder = decoder;
+        if batches.as_ref().is_ok_and(|batches| !batches.is_empty()) {
+            self.held = 0;
+        }
         batches
     }
 
@@ -119,6 +136,13 @@ fn decode_all(decoder: &mut StreamDecoder, mut buffer: Buffer) -> Result<Vec<Rec
         batches.extend(decoder.decode(&mut buffer).map_err(not_read)?);
     }
     Ok(batches)
+}
+
+fn too_great(largest_batch: usize) -> Error {
+    Error::invalid_argument(format!(
+        "a record batch of the Arrow IPC stream has more than {largest_batch} bytes: send smaller ones (in pyarrow \
+         write_table(table, max_chunksize=65536))"
+    ))
 }
 
 fn not_read(error: ArrowError) -> Error {
@@ -169,6 +193,26 @@ mod tests {
         let mut pieces: Vec<Bytes> = batches.iter().flat_map(|batch| encoder.encode(batch).unwrap()).collect();
         pieces.extend(encoder.finish().unwrap());
         pieces
+    }
+
+    #[test]
+    fn a_batch_that_is_too_great_is_refused_before_it_is_held() {
+        let batch = batch(200_000);
+        let mut encoder = IpcEncoder::new(&schema()).unwrap();
+        let pieces = encoder.encode(&batch).unwrap();
+        let bytes: usize = pieces.iter().map(Bytes::len).sum();
+        let seen = |largest_batch: usize| {
+            let mut decoder = IpcDecoder::up_to(largest_batch);
+            pieces.iter().position(|piece| decoder.decode(piece.clone()).is_err())
+        };
+        assert_eq!(seen(bytes), None);
+        assert_eq!(seen(2 * PIECE_BYTES), Some(3), "of {} pieces", pieces.len());
+        let mut decoder = IpcDecoder::up_to(bytes);
+        for batches in [pieces.clone(), encoder.encode(&batch).unwrap(), encoder.encode(&batch).unwrap()] {
+            for piece in batches {
+                decoder.decode(piece).unwrap();
+            }
+        }
     }
 
     #[test]

@@ -168,17 +168,19 @@ impl Wire for TrainingSetRequest {
             spine: self.spine.clone(),
             output: self.output.clone(),
             full_names: self.full_names,
+            event_time: self.event_time.clone(),
         }
     }
 
     fn from_wire(message: api::TrainingSetRunRequest, at: &Path<'_>) -> Result<Self> {
-        let api::TrainingSetRunRequest { feature_service, references, spine, output, full_names } = message;
+        let api::TrainingSetRunRequest { feature_service, references, spine, output, full_names, event_time } = message;
         Ok(Self {
             feature_service: at.optional_name("feature_service", &feature_service)?,
             references,
             spine,
             output,
             full_names,
+            event_time,
         })
     }
 }

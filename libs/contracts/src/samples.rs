@@ -178,11 +178,12 @@ fn run_request() -> impl Strategy<Value = RunRequest> {
     ];
     let materialize =
         (name(), scope, option::of(time())).prop_map(|(view, scope, tick)| MaterializeRequest { view, scope, tick });
-    let training = (option::of(name()), vec(text(), 0..3), text(), text(), any::<bool>()).prop_map(
-        |(feature_service, references, spine, output, full_names)| TrainingSetRequest {
+    let training = (option::of(name()), vec(text(), 0..3), text(), text(), text(), any::<bool>()).prop_map(
+        |(feature_service, references, spine, event_time, output, full_names)| TrainingSetRequest {
             feature_service,
             references,
             spine,
+            event_time,
             output,
             full_names,
         },

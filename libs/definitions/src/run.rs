@@ -60,7 +60,7 @@ pub enum Scope {
     },
 }
 
-/// What a training set was asked for; enough to ask for it again.
+/// What a training set was asked for: with the spine and the revision, enough to ask for it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrainingSetRequest {
     /// The feature service, or none where references were given.
@@ -69,6 +69,9 @@ pub struct TrainingSetRequest {
     pub references: Vec<String>,
     /// Where the spine came from: a path, or `streamed`.
     pub spine: String,
+    /// The spine's column with the time; empty in runs of the first releases.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub event_time: String,
     /// Where the result goes: a path, or `streamed`.
     pub output: String,
     /// Whether features carry their full names.

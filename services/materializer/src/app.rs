@@ -29,12 +29,6 @@ use crate::{
 /// How often is looked for runs that nobody works on, and for ticks of schedules.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How often the push log is rewritten.
-const COMPACT_EVERY: Duration = Duration::from_secs(60);
-
-/// How often rows that nobody can be given any more are removed from the online store.
-const SWEEP_EVERY: Duration = Duration::from_secs(600);
-
 /// The materializer.
 pub struct Materializer {
     /// Works on runs.
@@ -53,6 +47,10 @@ pub struct Materializer {
     pub work_there: Notify,
     /// How many materializations are worked on at once.
     pub concurrent_runs: usize,
+    /// How often the push log is rewritten.
+    pub rewrite_every: Duration,
+    /// How often rows that nobody can be given any more are removed from the online store.
+    pub sweep_every: Duration,
     /// Ticks that came during a run of their view, by project and view.
     pub skipped_ticks: IntCounterVec,
 }
@@ -81,7 +79,7 @@ impl Materializer {
             return Err(Error::invalid_field("range", format!("is empty: {start} is not before {end}")));
         }
         let catalog = self.projects.get(&request.project, request.min_revision, patience).await?;
-        let views = chosen(&catalog, &request.views)?;
+        let views = chosen(&catalog, request.views)?;
         let mut runs = Vec::with_capacity(views.len());
         for view in views {
             runs.push(self.create(&catalog.project, view, request.scope, request.tick).await?);
@@ -241,7 +239,7 @@ impl Materializer {
     pub async fn sweep(&self, stop: &CancellationToken) -> Result<()> {
         loop {
             tokio::select! {
-                () = tokio::time::sleep(SWEEP_EVERY) => {}
+                () = tokio::time::sleep(self.sweep_every) => {}
                 () = stop.cancelled() => return Ok(()),
             }
             let report = self.worker.loader.store.sweep(self.clock.now()).await?;
@@ -253,7 +251,7 @@ impl Materializer {
     pub async fn compact(&self, stop: &CancellationToken) -> Result<()> {
         loop {
             tokio::select! {
-                () = tokio::time::sleep(COMPACT_EVERY) => {}
+                () = tokio::time::sleep(self.rewrite_every) => {}
                 () = stop.cancelled() => return Ok(()),
             }
             for project in self.projects.followed() {
@@ -283,7 +281,9 @@ pub(crate) fn log_failure(done: Result<()>, what: impl Display, project: &Name) 
     }
 }
 
-fn chosen<'a>(catalog: &'a Catalog, names: &[String]) -> Result<Vec<&'a Arc<ResolvedView>>> {
+fn chosen(catalog: &Catalog, mut names: Vec<String>) -> Result<Vec<&Arc<ResolvedView>>> {
+    names.sort_unstable();
+    names.dedup();
     if names.is_empty() {
         let served: Vec<_> = catalog.feature_views.values().filter(|view| view.definition.online).collect();
         return Ok(served);

@@ -21,8 +21,15 @@ pub struct Config {
     /// How many bytes of files are read at least before their rows are written: what a materialization that was killed does
     /// again at most. More save writes, since each key is written once for all files that are read together.
     pub batch_size: ByteSize,
-    /// How many bytes the joins of a training set hold in memory; the rest goes to disk.
+    /// How many bytes the joins of a training set hold in memory; the rest goes to disk. A record batch of a spine that is
+    /// streamed in has to fit, too.
     pub training_memory: ByteSize,
+    /// How many training sets are computed at once; others wait for their turn.
+    pub concurrent_training_sets: usize,
+    /// How often the push log is rewritten as Parquet.
+    pub rewrite_every: Span,
+    /// How often rows that nobody can be given any more are removed from the online store.
+    pub sweep_every: Span,
     /// Where what does not fit in memory goes; none: `spill` in the data folder where there is one (`larder up`), else the
     /// system's folder for temporary files.
     pub spill_folder: Option<PathBuf>,
@@ -38,6 +45,9 @@ impl Config {
         problems.section("server", |problems| self.server.check(problems));
         problems.require(!self.roots.is_empty(), "roots", "name at least one folder or URL");
         problems.require(self.concurrent_runs > 0, "concurrent_runs", "must be above zero");
+        problems.require(self.concurrent_training_sets > 0, "concurrent_training_sets", "must be above zero");
+        problems.require(!self.rewrite_every.is_zero(), "rewrite_every", "must be above zero");
+        problems.require(!self.sweep_every.is_zero(), "sweep_every", "must be above zero");
         problems.require(self.training_memory.bytes() > 0, "training_memory", "must be above zero");
         problems.require(self.materialization_memory.bytes() > 0, "materialization_memory", "must be above zero");
     }
@@ -52,6 +62,9 @@ impl Default for Config {
             materialization_memory: ByteSize::mebibytes(256),
             batch_size: ByteSize::mebibytes(128),
             training_memory: ByteSize::mebibytes(1024),
+            concurrent_training_sets: 2,
+            rewrite_every: Span::seconds(60),
+            sweep_every: Span::seconds(600),
             spill_folder: None,
             expiry_grace: Span(DEFAULT_EXPIRY_GRACE),
             key_prefix: None,

@@ -161,7 +161,10 @@ impl MaterializerGrpc {
     ) -> Result<Events> {
         let training = &self.0.training;
         let admitted = training.admit(read_specification(&mut messages).await?, call).await?;
-        let spine = if admitted.wants_spine() { Some(streamed_spine(messages).await?) } else { None };
+        let spine = match admitted.wants_spine() {
+            true => Some(streamed_spine(messages, training.largest_batch).await?),
+            false => None,
+        };
         training.build(admitted, spine).await
     }
 }
@@ -203,8 +206,11 @@ async fn read_specification(messages: &mut Streaming<api::GetHistoricalFeaturesR
 }
 
 /// The spine as it comes in. Its schema is read before anything is answered.
-async fn streamed_spine(mut messages: Streaming<api::GetHistoricalFeaturesRequest>) -> Result<Spine> {
-    let mut decoder = IpcDecoder::new();
+async fn streamed_spine(
+    mut messages: Streaming<api::GetHistoricalFeaturesRequest>,
+    largest_batch: usize,
+) -> Result<Spine> {
+    let mut decoder = IpcDecoder::up_to(largest_batch);
     let (mut ready, mut bytes) = (Vec::new(), 0);
     let schema = loop {
         match next_piece(&mut messages).await? {

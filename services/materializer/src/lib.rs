@@ -32,7 +32,7 @@ use larder_service::{
 };
 use larder_types::{Clock, Error, Result};
 use prometheus::{IntCounterVec, Opts};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 use crate::{
@@ -111,6 +111,8 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
             sets: TrainingSets::new(deps.history, training_options),
             clock: Arc::clone(&deps.clock),
             threads: Arc::new(Threads::start()?),
+            places: Arc::new(Semaphore::new(config.concurrent_training_sets)),
+            largest_batch: config.training_memory.bytes(),
             tasks: deps.tasks.clone(),
             shutdown: deps.surroundings.shutdown.clone(),
         },
@@ -120,6 +122,8 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
         clock: deps.clock,
         work_there: Notify::new(),
         concurrent_runs: config.concurrent_runs,
+        rewrite_every: *config.rewrite_every,
+        sweep_every: *config.sweep_every,
         skipped_ticks: skipped_ticks(&deps.surroundings)?,
     });
     start_tasks(&deps.tasks, &materializer);

@@ -34,9 +34,10 @@ pub fn has_ticked(runs: &[Run]) -> bool {
 /// What is due for the view's last tick, by all of its runs that are known.
 ///
 /// A tick during a run of the same view is skipped: it is not made up when that run has ended, since a later tick is. Of a
-/// view that no schedule has run yet, nothing is due for a tick that it had not `asked` for when it came.
+/// view that no schedule has run yet, nothing is due for a tick that it had not `asked` for when it came. Runs for later
+/// instants, made while a clock was wrong, are as good as none.
 pub fn due(tick: Timestamp, asked: bool, runs: &[Run]) -> Due {
-    let last_done = runs.iter().filter_map(tick_of).max();
+    let last_done = runs.iter().filter_map(tick_of).filter(|done| *done <= tick).max();
     let is_new = last_done.map_or(asked, |done| done < tick);
     let is_during = |run: &Run| run.created_at <= tick && run.ended_at.is_none_or(|ended| ended > tick);
     match () {

@@ -30,7 +30,7 @@ use larder_service::{
     tasks::{OnFailure, TaskKind},
 };
 use larder_types::{Clock, Result, Revision};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use self::lead::{Job, Lead};
 pub use self::threads::{THREAD_NAME, Threads};
@@ -103,6 +103,10 @@ pub struct Training {
     pub clock: Arc<dyn Clock>,
     /// Where is computed.
     pub threads: Arc<Threads>,
+    /// One for each that is computed at once.
+    pub places: Arc<Semaphore>,
+    /// The most bytes of a record batch that is streamed in.
+    pub largest_batch: usize,
     /// Lead runs.
     pub tasks: Tasks,
     /// Tells a caller who went from a process that stops.
@@ -176,7 +180,8 @@ impl Training {
         let (run, _) = runs.create(&project, "", &RunRequest::TrainingSet(kept)).await?;
         let grant = runs.acquire_lease(&project, &run.id, &self.holder).await?;
         let (lease, run) = Lease::of(&runs, &project, grant);
-        Ok(Lead::new(lease, run, Arc::clone(&self.threads), self.shutdown.clone()))
+        let (threads, places) = (Arc::clone(&self.threads), Arc::clone(&self.places));
+        Ok(Lead::new(lease, run, threads, places, self.shutdown.clone()))
     }
 }
 
@@ -204,5 +209,6 @@ fn kept_request(request: &Request) -> TrainingSetRequest {
     };
     let place = |path: &Option<String>| path.clone().unwrap_or_else(|| STREAMED.to_owned());
     let (spine, output) = (place(&request.spine), place(&request.output));
-    TrainingSetRequest { feature_service, references, spine, output, full_names: request.full_names }
+    let (event_time, full_names) = (request.event_time.clone(), request.full_names);
+    TrainingSetRequest { feature_service, references, spine, event_time, output, full_names }
 }

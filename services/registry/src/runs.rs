@@ -3,12 +3,12 @@
 //! Renewals of a lease and counts in between are not events: they live in memory. A registry that starts anew therefore
 //! waits one term before it gives a running run to somebody else, unless the workers of before are gone with it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use larder_definitions::run::{
-    LEASE_TERM, Outcome, Progress, Run, RunEvent, RunEventKind, RunId, RunPlan, RunRequest, RunState, RunsState,
-    Watermark,
+    LEASE_TERM, MaterializeRequest, Outcome, Progress, Run, RunEvent, RunEventKind, RunId, RunPlan, RunRequest,
+    RunState, RunsState, Watermark,
 };
 use larder_registry_store::{Appended, Log, RegistryStore};
 use larder_types::{Clock, Error, LeaseNumber, ProjectNumber, Result, RowSetNumber, Timestamp};
@@ -19,6 +19,9 @@ use crate::projects::{of_entry, of_snapshot};
 
 /// After so many events their fold is kept, so that a start need not read them.
 const SNAPSHOT_EVERY: u64 = 500;
+
+/// How far the clock of who keeps a schedule may be ahead of the registry's.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 
 /// What is known of workers that took leases of an earlier registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +109,7 @@ impl Runs {
         if let Ok(run) = self.folded.read().run(&id) {
             return Ok((run.clone(), false));
         }
+        self.check_tick(&request)?;
         let what = RunEventKind::Created { request, principal: principal.to_owned(), traceparent };
         Ok((self.add(&mut events, &id, what).await?, true))
     }
@@ -241,6 +245,18 @@ impl Runs {
             run.progress = progress;
         }
         run
+    }
+
+    /// A run for an instant that has not come would make its view's schedule wait for it.
+    fn check_tick(&self, request: &RunRequest) -> Result<()> {
+        let RunRequest::Materialize(MaterializeRequest { tick: Some(tick), .. }) = request else { return Ok(()) };
+        let now = self.clock.now();
+        if *tick > now.plus(CLOCKS_DIFFER) {
+            return Err(Error::invalid_argument(format!(
+                "a schedule's run is for an instant that has come: {tick} is later than now, which is {now}"
+            )));
+        }
+        Ok(())
     }
 
     fn is_over(&self, id: &str, lease: LeaseNumber, now: Timestamp) -> bool {

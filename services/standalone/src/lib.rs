@@ -69,6 +69,8 @@ const READINESS: TaskKind = TaskKind::new("readiness", OnFailure::Stop);
 
 /// Opens the data folder and the ports, and builds all services.
 pub async fn build(config: &Config, deps: Deps) -> Result<App> {
+    // What cannot be read is told before anything is made.
+    roots(config)?;
     let (folder, stores) = stores::open(&config.data, config.online_cache.bytes())?;
     build_on(config, deps, stores, Some(folder)).await
 }
@@ -195,10 +197,15 @@ impl Services {
 }
 
 fn history(config: &Config, stores: &Stores) -> Result<HistorySource> {
-    let roots = config.materializer.roots.iter().map(|root| absolute(root)).collect::<Result<Vec<_>>>()?;
     // The folders of roots may well contain the data folder: what is in it is the stores' alone.
-    let roots = Roots::open(roots.iter().map(String::as_str))?.closing(&config.data)?;
+    let roots = roots(config)?.closing(&config.data)?;
     Ok(HistorySource::new(Arc::new(roots)).with_push_log(Arc::clone(&stores.push_log), Path::default()))
+}
+
+fn roots(config: &Config) -> Result<Roots> {
+    let roots = config.materializer.roots.iter().map(|root| absolute(root)).collect::<Result<Vec<_>>>();
+    let opened = roots.and_then(|roots| Roots::open(roots.iter().map(String::as_str)));
+    opened.map_err(|error| error.context("materializer.roots (LARDER__MATERIALIZER__ROOTS)"))
 }
 
 /// A local root is meant from where the process was started.
@@ -206,9 +213,7 @@ fn absolute(root: &str) -> Result<String> {
     if root.contains("://") {
         return Ok(root.to_owned());
     }
-    let wrong = |error: std::io::Error| {
-        Error::failed_precondition(format!("materializer.roots: {root}: {error}")).with_source(error)
-    };
+    let wrong = |error: std::io::Error| Error::failed_precondition(format!("{root}: {error}")).with_source(error);
     std::fs::canonicalize(root).map(|path| path.to_string_lossy().into_owned()).map_err(wrong)
 }
 

@@ -36,6 +36,7 @@ fn run(state: RunState) -> Run {
         feature_service: Some(name("service")),
         references: Vec::new(),
         spine: "streamed".into(),
+        event_time: "t".to_owned(),
         output: "streamed".into(),
         full_names: false,
     };

@@ -19,7 +19,10 @@ use larder_offline_store::{
 };
 use larder_service::Shutdown;
 use larder_types::{Error, Result, Timestamp};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Instrument, instrument::WithSubscriber};
 
@@ -47,6 +50,7 @@ pub(super) struct Lead {
     lease: Arc<Lease>,
     run: Run,
     threads: Arc<Threads>,
+    places: Arc<Semaphore>,
     shutdown: Shutdown,
 }
 
@@ -83,8 +87,14 @@ pub(super) fn no_spine() -> Error {
 }
 
 impl Lead {
-    pub(super) fn new(lease: Lease, run: Run, threads: Arc<Threads>, shutdown: Shutdown) -> Self {
-        Self { lease: Arc::new(lease), run, threads, shutdown }
+    pub(super) fn new(
+        lease: Lease,
+        run: Run,
+        threads: Arc<Threads>,
+        places: Arc<Semaphore>,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self { lease: Arc::new(lease), run, threads, places, shutdown }
     }
 
     pub(super) fn run(&self) -> &Run {
@@ -109,6 +119,13 @@ impl Lead {
     }
 
     async fn to_its_end(&self, job: Job, counts: &Arc<Counts>, told: &Told, stop: &CancellationToken) -> End {
+        // Each has memory of its own for its joins.
+        let _place = tokio::select! {
+            place = self.places.acquire() => place,
+            lost = self.keep_lease(counts, told) => return lost.into(),
+            () = told.closed() => return self.caller_gone(),
+            () = stop.cancelled() => return End::Stopping,
+        };
         let computing = job.compute(Arc::clone(&self.lease), Arc::clone(counts), told.clone());
         let Some(mut computing) = self.threads.spawn(computing.with_current_subscriber().in_current_span()) else {
             return End::Stopping;

@@ -19,6 +19,7 @@ use larder_definitions::{
     yaml::read_text,
 };
 use larder_materializer::{
+    config::Config,
     load::Loader,
     worker::{Failures, Worker},
 };
@@ -34,7 +35,7 @@ use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 use tokio_util::sync::CancellationToken;
 
 /// How long anything may take that must come: only a failing test waits for it.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 const MINUTE: i64 = 60_000_000;
 
@@ -228,6 +229,16 @@ impl Feed {
         registry: Transport,
         store: Arc<dyn OnlineStore>,
     ) -> (MaterializerClient, Shutdown) {
+        self.service_of(&Config::default(), registry, store)
+    }
+
+    /// The same, with other settings than the usual ones.
+    pub(crate) fn service_of(
+        &self,
+        config: &Config,
+        registry: Transport,
+        store: Arc<dyn OnlineStore>,
+    ) -> (MaterializerClient, Shutdown) {
         let shutdown = Shutdown::new();
         let surroundings =
             Surroundings { metrics: Metrics::new().unwrap(), readiness: Readiness::new(), shutdown: shutdown.clone() };
@@ -243,7 +254,7 @@ impl Feed {
             tasks: Tasks::new(shutdown.clone()),
             surroundings,
         };
-        let endpoint = larder_materializer::build(&larder_materializer::config::Config::default(), deps).unwrap();
+        let endpoint = larder_materializer::build(config, deps).unwrap();
         (MaterializerClient::new(Transport::in_process(endpoint)).within(PATIENCE), shutdown)
     }
 
@@ -361,7 +372,7 @@ impl Feed {
         Arc::clone(&*self.projects.get("shop", Revision(0), PATIENCE).await.unwrap())
     }
 
-    async fn view(&self) -> Arc<ResolvedView> {
+    pub(crate) async fn view(&self) -> Arc<ResolvedView> {
         Arc::clone(self.catalog().await.feature_view("profile").unwrap())
     }
 }

@@ -9,3 +9,4 @@ mod resuming;
 mod same_rows;
 mod schedules;
 mod training;
+mod upkeep;

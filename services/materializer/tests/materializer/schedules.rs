@@ -77,6 +77,12 @@ fn a_tick_is_due_once_made_up_once_and_skipped_during_a_run() {
             nothing("2026-01-01T01:00:00Z"),
         ),
         (
+            "done for an instant that is far from having come: the clock was wrong then",
+            vec![run(Some("2126-01-01T01:00:00Z"), "2026-01-01T00:40:00Z", Some("2026-01-01T00:41:00Z"))],
+            "2026-01-01T01:00:00Z",
+            run_of("2026-01-01T01:00:00Z"),
+        ),
+        (
             "the next one",
             vec![run(Some("2026-01-01T01:00:00Z"), "2026-01-01T01:00:01Z", Some("2026-01-01T01:01:00Z"))],
             "2026-01-01T02:00:00Z",

@@ -12,7 +12,8 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray}
 use futures::{Stream, StreamExt, stream};
 use larder_client::{Asked, TrainingSet, TrainingSetEvent, TrainingSetStream};
 use larder_definitions::run::{LEASE_TERM, Run, RunRequest, RunState, Scope, TrainingSetRequest};
-use larder_materializer::training::THREAD_NAME;
+use larder_materializer::{config::Config, training::THREAD_NAME};
+use larder_service::config::ByteSize;
 use larder_types::{Error, ErrorCode, Result, Revision};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -100,6 +101,58 @@ async fn one_whose_caller_goes_away_is_cancelled() {
         drop(events);
         assert_eq!(feed.ended(&run.id).await.state, RunState::Cancelled);
     }
+}
+
+/// Two at once is the default.
+#[tokio::test]
+async fn one_waits_for_its_turn_while_others_are_computed() {
+    let feed = feed().await;
+    let (client, _shutdown) = feed.service();
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        let mut events = client.training_set(&set(&feed), endless()).await.unwrap();
+        started(&mut events).await;
+        assert!(matches!(events.next().await, Some(Ok(TrainingSetEvent::Progress(_)))));
+        others.push(events);
+    }
+    let mut waiting = client.training_set(&set(&feed), stream::iter([Ok(spine_of_three())])).await.unwrap();
+    let run = started(&mut waiting).await;
+    for _ in 0..2 {
+        assert!(matches!(waiting.next().await, Some(Ok(TrainingSetEvent::Progress(_)))));
+    }
+    assert!(feed.run(&run.id).await.plan.is_none());
+    others.pop();
+    assert_eq!(all(waiting).await.unwrap().1, 3);
+
+    // One that waits can be cancelled, and its caller can go.
+    others.push(client.training_set(&set(&feed), endless()).await.unwrap());
+    started(others.last_mut().unwrap()).await;
+    for goes in [true, false] {
+        let mut waiting = client.training_set(&set(&feed), endless()).await.unwrap();
+        let run = started(&mut waiting).await;
+        if goes {
+            drop(waiting);
+        } else {
+            client.cancel_run(&feed.project, &run.id).await.unwrap();
+        }
+        assert_eq!(feed.ended(&run.id).await.state, RunState::Cancelled);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_the_spine_that_is_too_great_is_refused() {
+    let feed = feed().await;
+    let config = Config { training_memory: ByteSize::mebibytes(1), ..Config::default() };
+    let (client, _shutdown) = feed.service_of(&config, feed.to_registry.clone(), feed.store.clone());
+    let rows = 200_000;
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1; rows]));
+    let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![60_000_000; rows]).with_timezone("UTC"));
+    let great = RecordBatch::try_from_iter([("id", ids), ("t", times)]).unwrap();
+    let error = match client.training_set(&set(&feed), stream::iter([Ok(great)])).await {
+        Ok(events) => all(events).await.unwrap_err(),
+        Err(error) => error,
+    };
+    assert!(error.message().contains("has more than 1048576 bytes: send smaller ones"), "{error}");
 }
 
 #[tokio::test]
@@ -218,6 +271,7 @@ async fn abandoned(feed: &Feed, has_lease: bool) -> Run {
         feature_service: None,
         references: vec!["profile".to_owned()],
         spine: "streamed".to_owned(),
+        event_time: "t".to_owned(),
         output: "streamed".to_owned(),
         full_names: false,
     });

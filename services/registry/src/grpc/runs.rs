@@ -9,7 +9,7 @@ use larder_contracts::{
     registry::v1::{self as api, run_service_server::RunService},
     status::to_status,
 };
-use larder_definitions::run::{LEASE_TERM, Outcome, Progress, Run, RunPlan, RunRequest, RunState};
+use larder_definitions::run::{LEASE_TERM, Outcome, Progress, Run, RunPlan, RunRequest, RunState, TrainingSetRequest};
 use larder_service::{authorize::Action, call::CallContext, tasks::Tasks, trace};
 use larder_types::{Error, LeaseNumber, Result, RowSetNumber, Timestamp};
 use tonic::{Request, Response, Status};
@@ -36,7 +36,8 @@ impl RunService for RunsGrpc {
         answer(request, async |call, api::CreateRunRequest { project, id, request }| {
             let kept = self.projects.get(&project)?;
             let request: RunRequest = Path::ROOT.read("request", request)?;
-            let id = if id.is_empty() { Uuid::now_v7().to_string() } else { checked_id(id)? };
+            check_size(&request)?;
+            let id = if id.is_empty() { Uuid::now_v7().to_string() } else { short("id", id)? };
             allow_run(&call, action_of(&request), &project, &id)?;
             let principal = call.caller.principal.to_string();
             let traceparent = trace::current();
@@ -53,6 +54,7 @@ impl RunService for RunsGrpc {
     ) -> Result<Response<api::AcquireLeaseResponse>, Status> {
         answer(request, async |call, api::AcquireLeaseRequest { project, run_id, holder }| {
             let kept = self.workable(&call, &project, &run_id)?;
+            let holder = short("holder", holder)?;
             let acquire = async move { kept.runs.acquire_lease(&run_id, &holder).await };
             let (lease, run) = see_through(&self.tasks, acquire).await?;
             Ok(api::AcquireLeaseResponse { lease: lease.0, term: Some(term()?), run: Some(run.to_wire()) })
@@ -105,7 +107,7 @@ impl RunService for RunsGrpc {
     ) -> Result<Response<api::FinishRunResponse>, Status> {
         answer(request, async |call, api::FinishRunRequest { project, run_id, lease, outcome }| {
             let kept = self.workable(&call, &project, &run_id)?;
-            let outcome: Outcome = Path::ROOT.read("outcome", outcome)?;
+            let outcome = cut(Path::ROOT.read("outcome", outcome)?);
             let lease = (lease > 0).then_some(LeaseNumber(lease));
             let run = see_through(&self.tasks, async move { kept.runs.finish(&run_id, lease, outcome).await }).await?;
             Ok(api::FinishRunResponse { run: Some(run.to_wire()) })
@@ -210,15 +212,50 @@ fn after(mut runs: Vec<Run>, token: &str) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// The most bytes of an id: every list of runs carries it.
-const LONGEST_ID: usize = 256;
+/// The most bytes of an id or of a worker's name: every list of runs carries them.
+const LONGEST_NAME: usize = 256;
 
-fn checked_id(id: String) -> Result<String> {
-    if id.len() > LONGEST_ID || id.chars().any(char::is_control) {
-        let wrong = format!("has {} bytes: an id has at most {LONGEST_ID}, and no control characters", id.len());
-        return Err(Error::invalid_field("id", wrong));
+/// The most bytes of what a run is asked to do, which lists carry too.
+const LONGEST_REQUEST: usize = 64 << 10;
+
+/// The most bytes of what is kept of an error.
+const LONGEST_ERROR: usize = 16 << 10;
+
+fn short(field: &'static str, name: String) -> Result<String> {
+    if name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
+        let wrong = format!("has {} bytes: it may have {LONGEST_NAME}, and no control characters", name.len());
+        return Err(Error::invalid_field(field, wrong));
     }
-    Ok(id)
+    Ok(name)
+}
+
+fn check_size(request: &RunRequest) -> Result<()> {
+    let bytes = match request {
+        RunRequest::Materialize(_) => 0,
+        RunRequest::TrainingSet(TrainingSetRequest { references, spine, event_time, output, .. }) => {
+            references.iter().chain([spine, event_time, output]).map(String::len).sum()
+        }
+    };
+    if bytes > LONGEST_REQUEST {
+        let wrong = format!(
+            "has {bytes} bytes, and a run keeps {LONGEST_REQUEST} of what it was asked for: name whole views, or declare a \
+             feature service"
+        );
+        return Err(Error::invalid_field("request", wrong));
+    }
+    Ok(())
+}
+
+/// The outcome as it is kept: the beginning of a long error.
+fn cut(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Failed { mut error } if error.len() > LONGEST_ERROR => {
+            error.truncate(error.floor_char_boundary(LONGEST_ERROR));
+            error.push('…');
+            Outcome::Failed { error }
+        }
+        Outcome::Failed { .. } | Outcome::Succeeded { .. } | Outcome::Cancelled => outcome,
+    }
 }
 
 fn action_of(request: &RunRequest) -> Action {

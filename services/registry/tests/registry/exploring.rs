@@ -1,7 +1,10 @@
 //! Search, lineage, and names that are nearly right.
 
 use larder_client::RegistryClient;
-use larder_definitions::ObjectKind;
+use larder_definitions::{
+    ObjectKind,
+    run::{Outcome, RunRequest, TrainingSetRequest},
+};
 use larder_test_kit::clock;
 use larder_types::{ErrorCode, Revision};
 
@@ -125,8 +128,30 @@ async fn what_is_listed_and_searched_for_is_short() {
     declare_base(&registry.definitions()).await;
     let error = registry.definitions().search(&project(), &"word ".repeat(300), 0).await.unwrap_err();
     assert!(error.message().contains("a search takes at most 1024"), "{error}");
-    for id in ["x".repeat(257), "two\nlines".to_owned()] {
-        let error = registry.runs().create(&project(), &id, &materialize("profile")).await.unwrap_err();
-        assert!(error.message().contains("an id has at most 256"), "{error}");
+    let runs = registry.runs();
+    for name in ["x".repeat(257), "two\nlines".to_owned()] {
+        let error = runs.create(&project(), &name, &materialize("profile")).await.unwrap_err();
+        assert!(error.message().contains("it may have 256"), "{error}");
+        runs.create(&project(), "run", &materialize("profile")).await.unwrap();
+        let error = runs.acquire_lease(&project(), "run", &name).await.unwrap_err();
+        assert!(error.message().contains("it may have 256"), "{error}");
     }
+    let training = |spine: String| {
+        RunRequest::TrainingSet(TrainingSetRequest {
+            feature_service: None,
+            references: vec!["profile".to_owned()],
+            spine,
+            event_time: String::new(),
+            output: String::new(),
+            full_names: false,
+        })
+    };
+    let error = runs.create(&project(), "", &training("x".repeat(70_000))).await.unwrap_err();
+    assert!(error.message().contains("has 70007 bytes, and a run keeps 65536"), "{error}");
+    runs.create(&project(), "", &training("x".repeat(60_000))).await.unwrap();
+    let lease = runs.acquire_lease(&project(), "run", "ada").await.unwrap().lease;
+    let failed = Outcome::Failed { error: "ä".repeat(20_000) };
+    let kept = runs.finish(&project(), "run", lease, &failed).await.unwrap().error.unwrap();
+    assert_eq!((kept.chars().count(), kept.ends_with('…')), (8 * 1024 + 1, true));
+    assert_eq!(runs.finish(&project(), "run", lease, &failed).await.unwrap().error, Some(kept), "told twice");
 }

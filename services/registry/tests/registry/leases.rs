@@ -325,6 +325,24 @@ async fn a_run_is_watched_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_schedules_run_is_for_an_instant_that_has_come() {
+    let (_storage, _registry, clock, runs) = rig().await;
+    let request = |ahead: u64| {
+        let tick = Some(NEW_YEAR.plus(Duration::from_secs(ahead)));
+        RunRequest::Materialize(MaterializeRequest { view: name("profile"), scope: Scope::Incremental, tick })
+    };
+    let error = runs.create(&project(), "early", &request(3600)).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::InvalidArgument);
+    assert!(
+        error.message().contains("2026-01-01T01:00:00Z is later than now, which is 2026-01-01T00:00:00Z"),
+        "{error}"
+    );
+    runs.create(&project(), "clocks differ", &request(59)).await.unwrap();
+    clock.advance(Duration::from_secs(3600));
+    runs.create(&project(), "early", &request(3600)).await.unwrap();
+}
+
+#[tokio::test]
 async fn runs_are_listed_newest_first_by_view_and_state() {
     let (_storage, _registry, clock, runs) = rig().await;
     for number in 0..5 {
@@ -336,6 +354,7 @@ async fn runs_are_listed_newest_first_by_view_and_state() {
         feature_service: Some(name("scoring")),
         references: Vec::new(),
         spine: "streamed".to_owned(),
+        event_time: "t".to_owned(),
         output: "streamed".to_owned(),
         full_names: false,
     };

@@ -81,7 +81,7 @@ fn the_example_of_the_page_is_a_configuration() {
     let (_, rest) = PAGE.split_once("```yaml\n").unwrap();
     let (example, _) = rest.split_once("```").unwrap();
     let loaded = Layers::new().yaml("page", example).load::<Config>().unwrap();
-    assert_eq!(loaded.config.materializer.roots, ["/srv/history", "s3://bucket/history"]);
+    assert_eq!(loaded.config.materializer.roots, ["/srv/history", "/mnt/lake"]);
 }
 
 /// Services that read and write one store must agree on its keys, and on when its rows go.
