@@ -17,6 +17,9 @@ use larder_types::{Error, Result, Timestamp, UniqueClock, ValueType, Violation};
 /// The most bytes of a batch id: every row in the log has it.
 const MAX_ID_BYTES: usize = 256;
 
+/// The most columns that a message names.
+const NAMED: usize = 10;
+
 /// A batch as it came.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -172,7 +175,7 @@ fn check_columns(
             Some(values) => return Err(wrong_length(&format!("columns.{name}"), values.len(), rows)),
             None if only_deletions && !is_key => arrow::array::new_null_array(&value_type.arrow(), rows),
             None => {
-                missing.push(missing_column(name, value_type, is_key));
+                missing.push((name, value_type, is_key));
                 continue;
             }
         };
@@ -181,7 +184,7 @@ fn check_columns(
     if let Some(extra) = by_name.keys().min() {
         return Err(unexpected(schema, extra));
     }
-    all_there(missing).map(|()| columns)
+    all_there(&missing).map(|()| columns)
 }
 
 /// Of a deletion only its keys count: nothing else of it is kept.
@@ -200,7 +203,7 @@ fn without_values_of(
     Ok(columns)
 }
 
-fn missing_column(name: &str, value_type: ValueType, is_key: bool) -> Violation {
+fn missing_column((name, value_type, is_key): (&str, ValueType, bool)) -> Violation {
     let values = if is_key { "a join key, never null" } else { "its values may be null" };
     Violation {
         field: format!("columns.{name}"),
@@ -208,14 +211,20 @@ fn missing_column(name: &str, value_type: ValueType, is_key: bool) -> Violation 
     }
 }
 
-/// Names every column that is missing.
-fn all_there(missing: Vec<Violation>) -> Result<()> {
-    match missing.as_slice() {
+/// Names every column that is missing: the first ones in the message, which alone is told of a batch of a stream.
+fn all_there(missing: &[(&str, ValueType, bool)]) -> Result<()> {
+    match missing {
         [] => Ok(()),
-        [one] => Err(Error::invalid_field(&one.field, &one.description)),
+        [one] => {
+            let Violation { field, description } = missing_column(*one);
+            Err(Error::invalid_field(field, description))
+        }
         several => {
-            let message = format!("{} columns of this source's events are missing", several.len());
-            Err(Error::invalid_fields(message, missing))
+            let count = several.len();
+            let named: Vec<&str> = several.iter().take(NAMED).map(|(name, ..)| *name).collect();
+            let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
+            let message = format!("{count} columns of this source's events are missing: {}{more}", named.join(", "));
+            Err(Error::invalid_fields(message, several.iter().copied().map(missing_column).collect()))
         }
     }
 }
@@ -273,4 +282,31 @@ fn take_rows(columns: Vec<(String, ArrayRef)>, positions: &[usize], rows: usize)
         Ok((name, values))
     };
     columns.into_iter().map(taken).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_types::ScalarType;
+
+    use super::*;
+
+    #[test]
+    fn the_message_names_ten_columns_and_violations_all() {
+        let names: Vec<String> = (0..13).map(|number| format!("c{number}")).collect();
+        let missing: Vec<_> =
+            names.iter().map(|name| (name.as_str(), ValueType::Scalar(ScalarType::Int64), false)).collect();
+        for (count, message) in [
+            (
+                1,
+                "columns.c0: is missing: an event of this source has a column of that name, int64 (its values may be null)",
+            ),
+            (2, "2 columns of this source's events are missing: c0, c1"),
+            (10, "10 columns of this source's events are missing: c0, c1, c2, c3, c4, c5, c6, c7, c8, c9"),
+            (13, "13 columns of this source's events are missing: c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 and 3 more"),
+        ] {
+            let error = all_there(&missing[..count]).unwrap_err();
+            assert_eq!(error.message(), message);
+            assert_eq!(error.violations().len(), count);
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float32Array, Int32Array, Int64Array};
+use futures::{StreamExt, stream};
 use larder_client::{PushBatch, PushClient, RowResult, Target, Transport};
 use larder_service::config::ByteSize;
 use larder_types::{ErrorCode, Timestamp};
@@ -105,10 +106,14 @@ async fn every_wrong_batch_is_told_what_would_be_right_and_nothing_of_it_goes_in
 async fn all_columns_that_are_missing_are_named_at_once() {
     let sandbox = Sandbox::start().await;
     let batch = without_column(without_column(sandbox.batch("b", &["a"], &[1]), "customer_id"), "ratio");
-    let error = sandbox.push(batch).await.unwrap_err();
-    assert_eq!(error.message(), "2 columns of this source's events are missing", "{error}");
+    let error = sandbox.push(batch.clone()).await.unwrap_err();
+    let message = "2 columns of this source's events are missing: customer_id, ratio";
+    assert_eq!(error.message(), message);
     let fields: Vec<_> = error.violations().iter().map(|violation| violation.field.as_str()).collect();
     assert_eq!(fields, ["columns.customer_id", "columns.ratio", "targets.offline", "targets.online"]);
+    let outcomes = sandbox.client().push_stream(stream::iter([batch]), 1).await.unwrap();
+    let outcomes: Vec<_> = outcomes.map(|outcome| outcome.unwrap().result.unwrap_err()).collect().await;
+    assert_eq!(outcomes.iter().map(|failure| failure.error.message()).collect::<Vec<_>>(), [message]);
 }
 
 #[tokio::test]
