@@ -12,7 +12,7 @@ use larder_types::{Result, Revision};
 
 use crate::{
     answer_by::AnswerBy,
-    batch::Batch,
+    batch::{Batch, Created},
     feeds::{Feed, Feeds},
     ingest::{Ingest, IngestError, Ingested, Targets},
     room::Place,
@@ -47,6 +47,12 @@ impl PushIngest {
     /// Takes batches by the catalogs of `projects`, and sees them through among `tasks`.
     pub fn new(ingest: Ingest, projects: Projects<Feeds>, tasks: Tasks) -> Self {
         Self { ingest: Arc::new(ingest), projects, tasks }
+    }
+
+    /// The created times of a batch of so many rows that came just now and brings none. To be asked for in the order in which
+    /// batches came, since they are worked on side by side.
+    pub fn created_now(&self, rows: usize) -> Created {
+        self.ingest.created_now(rows)
     }
 
     /// Brings a batch in, which has its place for as long as it is on its way. A call that has a deadline is answered before

@@ -12,7 +12,7 @@ use arrow::{
 use larder_contracts::columns::widen;
 use larder_definitions::{PushSchema, unknown_name};
 use larder_service::config::Span;
-use larder_types::{Error, Result, Timestamp, UniqueClock, ValueType, Violation};
+use larder_types::{Error, Result, Timestamp, ValueType, Violation};
 
 /// The most bytes of a batch id: every row in the log has it.
 const MAX_ID_BYTES: usize = 256;
@@ -29,10 +29,19 @@ pub struct Batch {
     pub columns: Vec<(String, ArrayRef)>,
     /// When each event happened; its length is the batch's.
     pub event_times: Vec<Timestamp>,
-    /// When each was recorded; empty: when it is accepted.
-    pub created_times: Vec<Timestamp>,
+    /// When each was recorded.
+    pub created: Created,
     /// Which rows are deletions; empty: none.
     pub deleted: Vec<bool>,
+}
+
+/// When the rows of a batch were recorded.
+#[derive(Debug, Clone)]
+pub enum Created {
+    /// As its sender says.
+    Given(Vec<Timestamp>),
+    /// When it came: the first of times that follow each other by a microsecond and are no other batch's.
+    From(Timestamp),
 }
 
 /// Why a row did not go in.
@@ -89,14 +98,8 @@ pub struct Limits {
 }
 
 impl Batch {
-    /// Checks it at `now`. Rows without a created time get one of `clock`, in their order.
-    pub fn check(
-        self,
-        schema: &PushSchema,
-        limits: Limits,
-        now: Timestamp,
-        clock: &UniqueClock,
-    ) -> Result<(Accepted, Vec<Refusal>)> {
+    /// Checks it at `now`.
+    pub fn check(self, schema: &PushSchema, limits: Limits, now: Timestamp) -> Result<(Accepted, Vec<Refusal>)> {
         let rows = self.event_times.len();
         check_id(&self.id)?;
         self.check_lengths(rows, limits)?;
@@ -105,9 +108,9 @@ impl Batch {
         let columns = without_values_of(&deleted, schema, columns)?;
         let refusals = refuse(schema, &columns, &self.event_times, limits, now);
         let positions = kept(rows, &refusals);
-        let created_times = match self.created_times {
-            given if given.is_empty() => created_now(clock, positions.len()),
-            given => positions.iter().map(|row| given[*row]).collect(),
+        let created_times = match self.created {
+            Created::Given(times) => positions.iter().map(|row| times[*row]).collect(),
+            Created::From(first) => following(first, positions.len()),
         };
         let accepted = Accepted {
             columns: take_rows(columns, &positions, rows)?,
@@ -129,10 +132,16 @@ impl Batch {
                 ),
             ));
         }
-        let lengths = [("created_times", self.created_times.len()), ("deleted", self.deleted.len())];
-        match lengths.into_iter().find(|(_, length)| *length != 0 && *length != rows) {
-            None => Ok(()),
-            Some((field, length)) => Err(wrong_length(field, length, rows)),
+        match &self.created {
+            Created::Given(times) if times.len() != rows => {
+                return Err(wrong_length("created_times", times.len(), rows));
+            }
+            Created::Given(_) | Created::From(_) => {}
+        }
+        match self.deleted.len() {
+            0 => Ok(()),
+            length if length == rows => Ok(()),
+            length => Err(wrong_length("deleted", length, rows)),
         }
     }
 }
@@ -266,9 +275,8 @@ fn kept(rows: usize, refusals: &[Refusal]) -> Vec<usize> {
     (0..rows).filter(|row| refused.next_if_eq(row).is_none()).collect()
 }
 
-fn created_now(clock: &UniqueClock, rows: usize) -> Vec<Timestamp> {
-    let first = clock.next_many(rows).as_micros();
-    (first..).take(rows).map(Timestamp::from_micros).collect()
+fn following(first: Timestamp, rows: usize) -> Vec<Timestamp> {
+    (first.as_micros()..).take(rows).map(Timestamp::from_micros).collect()
 }
 
 fn take_rows(columns: Vec<(String, ArrayRef)>, positions: &[usize], rows: usize) -> Result<Vec<(String, ArrayRef)>> {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     answer_by::AnswerBy,
     app::{PushIngest, Request},
-    batch::Batch,
+    batch::{Batch, Created},
     ingest::{IngestError, Ingested, Targets, Written},
     online::RowState,
     room::{Place, Room},
@@ -50,7 +50,8 @@ impl PushService for PushGrpc {
         let target = message.target;
         let place = self.room.enter(encoded_len(&message), call.patience() / 2).await;
         let place = place.map_err(|error| told(nothing_done(error, target)))?;
-        let read = AnswerBy::of(&call).within(read_request(message)).await;
+        let created = self.service.created_now(message.event_times.len());
+        let read = AnswerBy::of(&call).within(read_request(message, created)).await;
         let (id, request) = read.unwrap_or_else(|error| Err(nothing_done(error, target))).map_err(told)?;
         let pushed = self.service.push(request, place, &call).await.map_err(|error| told(error.of_batch(&id)))?;
         Ok(tonic::Response::new(wire_response(id, pushed)))
@@ -66,34 +67,35 @@ impl PushService for PushGrpc {
         let (service, room) = (Arc::clone(&self.service), self.room.of_stream());
         let patience = call.patience();
         // The next batch is read when this one has a place.
+        let in_order = Arc::clone(&service);
         let placed = request.into_inner().then(move |message| {
-            let room = room.clone();
+            let (service, room) = (Arc::clone(&in_order), room.clone());
             async move {
                 let message = message.map_err(of_unreadable_request)?;
                 let place = room.enter(encoded_len(&message), patience).await;
-                Ok((message, place))
+                let rows = message.request.as_ref().map_or(0, |request| request.event_times.len());
+                Ok(Placed { created: service.created_now(rows), message, place })
             }
         });
         let answers = placed.map(move |placed: Result<_, Status>| {
             let (service, call) = (Arc::clone(&service), call.clone());
-            async move {
-                let (message, place) = placed?;
-                Ok(answer(&service, message, place, &call).await)
-            }
+            async move { Ok(answer(&service, placed?, &call).await) }
         });
         Ok(tonic::Response::new(Box::pin(answers.buffered(STREAM_AHEAD))))
     }
 }
 
-/// A batch of a stream: whatever is wrong with it is its own answer, and the stream goes on.
-async fn answer(
-    service: &PushIngest,
+/// A batch of a stream, in its turn.
+struct Placed {
     message: PushStreamRequest,
     place: Result<Place>,
-    call: &CallContext,
-) -> PushStreamResponse {
-    let given = message.request.as_ref().map(|request| request.batch_id.clone()).unwrap_or_default();
-    let (batch_id, outcome) = match take(message, place).await {
+    created: Created,
+}
+
+/// A batch of a stream: whatever is wrong with it is its own answer, and the stream goes on.
+async fn answer(service: &PushIngest, placed: Placed, call: &CallContext) -> PushStreamResponse {
+    let given = placed.message.request.as_ref().map(|request| request.batch_id.clone()).unwrap_or_default();
+    let (batch_id, outcome) = match take(placed).await {
         Err(error) => (given, Outcome::Error(wire_error(error))),
         Ok((id, request, place)) => match service.push(request, place, call).await {
             Ok(ingested) => (id.clone(), Outcome::Response(wire_response(id, ingested))),
@@ -103,10 +105,11 @@ async fn answer(
     PushStreamResponse { batch_id, outcome: Some(outcome) }
 }
 
-async fn take(message: PushStreamRequest, place: Result<Place>) -> Result<(String, Request, Place), IngestError> {
+async fn take(placed: Placed) -> Result<(String, Request, Place), IngestError> {
+    let Placed { message, place, created } = placed;
     let request = Path::ROOT.required("request", message.request).map_err(IngestError::of_no_target)?;
     let place = place.map_err(|error| nothing_done(error, request.target))?;
-    let (id, request) = read_request(request).await?;
+    let (id, request) = read_request(request, created).await?;
     Ok((id, request, place))
 }
 
@@ -117,14 +120,14 @@ fn nothing_done(error: Error, target: i32) -> IngestError {
     }
 }
 
-async fn read_request(message: PushRequest) -> Result<(String, Request), IngestError> {
+async fn read_request(message: PushRequest, created: Created) -> Result<(String, Request), IngestError> {
     let at = Path::ROOT;
     let targets = read_target(message.target, &at).map_err(IngestError::of_no_target)?;
-    let read = work_on(encoded_len(&message) / BYTES_A_VALUE, move || read_batch(message, targets)).await;
+    let read = work_on(encoded_len(&message) / BYTES_A_VALUE, move || read_batch(message, targets, created)).await;
     read.map_err(|error| IngestError::before_all(error, targets))
 }
 
-fn read_batch(message: PushRequest, targets: Targets) -> Result<(String, Request)> {
+fn read_batch(message: PushRequest, targets: Targets, now: Created) -> Result<(String, Request)> {
     let PushRequest {
         project,
         source,
@@ -143,7 +146,7 @@ fn read_batch(message: PushRequest, targets: Targets) -> Result<(String, Request
         id: id.clone(),
         columns,
         event_times: times(event_times),
-        created_times: times(created_times),
+        created: if created_times.is_empty() { now } else { Created::Given(times(created_times)) },
         deleted,
     };
     Ok((id, Request { project, source, batch, targets, min_revision: Revision(min_revision) }))

@@ -12,7 +12,7 @@ use larder_service::blocking::work_on;
 use larder_types::{Clock, Error, Name, Result, Revision, Timestamp, UniqueClock};
 
 use crate::{
-    batch::{Accepted, Batch, Limits, Refusal},
+    batch::{Accepted, Batch, Created, Limits, Refusal},
     feeds::Feed,
     online::{OnlineViews, RowState},
 };
@@ -68,12 +68,19 @@ pub struct Ingest {
     /// Judges event times.
     pub clock: Arc<dyn Clock>,
     /// Gives created times.
-    pub created: Arc<UniqueClock>,
+    pub created: UniqueClock,
     /// What a batch may be.
     pub limits: Limits,
 }
 
 impl Ingest {
+    /// The created times of a batch of so many rows that came just now and brings none: later than those of all that came
+    /// before.
+    pub fn created_now(&self, rows: usize) -> Created {
+        // A batch with more rows is refused, and keeps no times from others.
+        Created::From(self.created.next_many(rows.min(self.limits.max_rows)))
+    }
+
     /// Brings a batch in. Without an error every row that was not refused is in every target asked for.
     pub async fn ingest(
         &self,
@@ -90,9 +97,9 @@ impl Ingest {
                 feed.source
             ))));
         }
-        let (of_feed, created, limits) = (Arc::clone(feed), Arc::clone(&self.created), self.limits);
+        let (of_feed, limits) = (Arc::clone(feed), self.limits);
         let encoded = work_on(rows.saturating_mul(batch.columns.len() + 1), move || {
-            let checked = batch.check(&of_feed.schema, limits, now, &created)?;
+            let checked = batch.check(&of_feed.schema, limits, now)?;
             encode(&of_feed.views, checked, now, targets)
         });
         let (accepted, writes, refusals) = encoded.await.map_err(nothing_done)?;

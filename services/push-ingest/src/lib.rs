@@ -59,7 +59,7 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     let ingest = Ingest {
         store: deps.store,
         log: deps.log,
-        created: Arc::new(UniqueClock::new(Arc::clone(&deps.clock))),
+        created: UniqueClock::new(Arc::clone(&deps.clock)),
         clock: deps.clock,
         limits: config.limits(),
     };

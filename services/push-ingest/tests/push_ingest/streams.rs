@@ -134,6 +134,28 @@ async fn a_stream_of_many_small_batches_waits_for_the_service() {
     assert_eq!((outcomes.len(), good), (BATCHES, BATCHES), "{:?}", outcomes.last());
 }
 
+/// Of rows of one event time the one that was sent last is the newest, however long a batch before it takes to be read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_row_that_was_sent_is_the_newest() {
+    const ROWS: usize = 5_000;
+    let sandbox = Sandbox::start().await;
+    for (way, client) in both_ways(&sandbox).await.into_iter().enumerate() {
+        let customer = format!("customer {way}");
+        let batches = (0..6).map(|number| {
+            let rows = if number % 2 == 0 { ROWS } else { 1 };
+            let values = vec![i64::from(number); rows];
+            PushBatch {
+                target: Target::Online,
+                ..sandbox.batch(&format!("{way}-{number}"), &vec![customer.as_str(); rows], &values)
+            }
+        });
+        let outcomes = client.push_stream(stream::iter(batches.collect::<Vec<_>>()), 6).await.unwrap();
+        let outcomes: Vec<_> = outcomes.collect().await;
+        assert!(outcomes.len() == 6 && outcomes.iter().all(|outcome| outcome.as_ref().unwrap().result.is_ok()));
+        assert_eq!(sandbox.served(&[&customer]).await[0].0, "5");
+    }
+}
+
 /// The client takes no more from its source than may be unacknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_sends_no_more_than_may_be_unacknowledged() {
