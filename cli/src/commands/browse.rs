@@ -26,25 +26,33 @@ pub(crate) struct ListArguments {
     kind: Listed,
 }
 
-/// What can be listed.
+/// What can be listed: by the names that help shows, by those of the sections of a definition file, and by those that JSON
+/// has for one of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Listed {
     /// Every project of the registry
+    #[value(alias = "project")]
     Projects,
     /// What features are about
+    #[value(alias = "entity")]
     Entities,
     /// Where rows come from
+    #[value(alias = "source")]
     Sources,
     /// Views whose rows are stored
-    #[value(alias = "views")]
+    #[value(aliases = ["views", "view", "feature_views", "feature-view", "feature_view"])]
     FeatureViews,
     /// Views that are computed when they are asked for
-    #[value(alias = "on-demand-views")]
+    #[value(aliases = [
+        "on-demand-views", "on-demand-view", "on_demand_views", "on_demand_view",
+        "on_demand_feature_views", "on-demand-feature-view", "on_demand_feature_view",
+    ])]
     OnDemandFeatureViews,
     /// What models read
-    #[value(alias = "services")]
+    #[value(aliases = ["services", "service", "feature_services", "feature-service", "feature_service"])]
     FeatureServices,
     /// The features of all views
+    #[value(alias = "feature")]
     Features,
 }
 

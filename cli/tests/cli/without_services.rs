@@ -156,6 +156,36 @@ fn a_service_that_is_not_there_is_named_with_its_address() {
     assert!(ran.err.contains("--registry: `nowhere` is not the address of a service"), "{}", ran.err);
 }
 
+/// However a kind is written elsewhere, it can be listed by that name; help shows one.
+#[test]
+fn kinds_can_be_listed_by_each_of_their_names() {
+    let folder = repository("project: shop\n");
+    let kinds = [
+        ("project", "projects"),
+        ("entity", "entities"),
+        ("source", "sources"),
+        ("view", "views"),
+        ("feature-view", "feature-views"),
+        ("on-demand-view", "on-demand-views"),
+        ("on-demand-feature-view", "on-demand-feature-views"),
+        ("service", "services"),
+        ("feature-service", "feature-services"),
+        ("feature", "features"),
+    ];
+    for name in kinds.into_iter().flat_map(|(one, many)| [one, many]) {
+        for name in [name.to_owned(), name.replace('-', "_")] {
+            let ran = larder_in(folder.path(), &["list", &name]);
+            assert_eq!(ran.code, 3, "{name}: {}", ran.err);
+        }
+    }
+    let ran = larder(&["list", "feature_vieuws"]);
+    assert_eq!(ran.code, 2);
+    let names = "projects, entities, sources, feature-views, on-demand-feature-views, feature-services, features";
+    assert!(ran.err.contains(&format!("[possible values: {names}]")), "{}", ran.err);
+    let help = larder(&["list", "--help"]).out;
+    assert!(names.split(", ").all(|name| help.contains(name)) && !help.contains("feature_view"), "{help}");
+}
+
 #[test]
 fn without_a_project_the_command_says_how_to_name_one() {
     let empty = tempfile::tempdir().unwrap();
