@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{BufReader, BufWriter, Seek},
+    io::{self, BufReader, BufWriter, Seek},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -179,15 +179,22 @@ impl ResultFile {
         written.map_err(|error| self.wrong(&error))
     }
 
-    /// Makes it whole.
+    /// Makes it whole. What had its name before is there until this one outlives the machine.
     pub(super) fn finish(mut self) -> Outcome<()> {
         let closed = match self.writer.take() {
             None => return Err(Failure::wrong("the spine has no rows, so the training set has none either")),
             Some(Writer::Parquet(writer, _)) => writer.close().map(|_| ()).map_err(ArrowError::from),
             Some(Writer::Arrow(mut writer)) => writer.finish(),
         };
-        let renamed = closed.and_then(|()| fs::rename(&self.partial, &self.path).map_err(ArrowError::from));
-        renamed.map_err(|error| self.wrong(&error))
+        let named = closed.and_then(|()| self.take_name().map_err(ArrowError::from));
+        named.map_err(|error| self.wrong(&error))
+    }
+
+    fn take_name(&self) -> io::Result<()> {
+        File::options().write(true).open(&self.partial)?.sync_all()?;
+        fs::rename(&self.partial, &self.path)?;
+        // Windows cannot open a folder as a file; its journal keeps names.
+        if cfg!(unix) { File::open(folder_of(&self.path))?.sync_all() } else { Ok(()) }
     }
 
     fn writer_for(&mut self, schema: &Schema) -> Result<&mut Writer, ArrowError> {
@@ -207,6 +214,10 @@ impl ResultFile {
     fn wrong(&self, error: &ArrowError) -> Failure {
         Failure::wrong(format!("{} cannot be written: {error}", self.path.display()))
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 impl Drop for ResultFile {
@@ -250,6 +261,13 @@ mod tests {
         abandoned.write(&batch()).unwrap();
         drop(abandoned);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_file_without_a_folder_is_in_the_one_where_we_are() {
+        for (path, folder) in [("set.parquet", "."), ("sets/set.parquet", "sets"), ("/set.parquet", "/")] {
+            assert_eq!(folder_of(Path::new(path)), Path::new(folder));
+        }
     }
 
     #[test]
