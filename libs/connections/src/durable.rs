@@ -78,7 +78,7 @@ impl DurableLocal {
 
     fn put_blocking(&self, target: &FsPath, content: &[Bytes], mode: &PutMode) -> object_store::Result<PutResult> {
         let staged = self.staged.beside(target);
-        self.write_staged(target, &staged, content).map_err(|error| generic("writing", &staged, error))?;
+        self.write_staged(target, &staged, content).map_err(|error| not_done(target, error))?;
         let result = self.publish(&staged, target, mode);
         // After a rename there is nothing left to remove.
         let _ = self.disk.remove(&staged);
@@ -106,20 +106,20 @@ impl DurableLocal {
             PutMode::Create => match self.disk.link(staged, target) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     // Whoever reads back what is there must be able to rely on it.
-                    sync_parent(self.disk.as_ref(), target).map_err(|error| generic("syncing", target, error))?;
+                    sync_parent(self.disk.as_ref(), target).map_err(|error| not_known("syncing", target, &error))?;
                     return Err(object_store::Error::AlreadyExists {
                         path: target.display().to_string(),
                         source: error.into(),
                     });
                 }
-                linked => linked.map_err(|error| generic("linking", target, error))?,
+                linked => linked.map_err(|error| not_done(target, error))?,
             },
             PutMode::Overwrite => {
-                self.disk.rename(staged, target).map_err(|error| generic("renaming", target, error))?;
+                self.disk.rename(staged, target).map_err(|error| not_done(target, error))?;
             }
             PutMode::Update(_) => return Err(not_implemented("put_opts with PutMode::Update")),
         }
-        sync_parent(self.disk.as_ref(), target).map_err(|error| generic("syncing", target, error))?;
+        sync_parent(self.disk.as_ref(), target).map_err(|error| not_known("syncing", target, &error))?;
         Ok(PutResult { e_tag: None, version: None })
     }
 
@@ -128,7 +128,7 @@ impl DurableLocal {
             .sync_file(target)
             .and_then(|()| self.folders.ensure(self.disk.as_ref(), target))
             .and_then(|()| sync_parent(self.disk.as_ref(), target))
-            .map_err(|error| generic("syncing", target, error))
+            .map_err(|error| not_known("syncing", target, &error))
     }
 
     fn delete_blocking(&self, location: &Path) -> object_store::Result<()> {
@@ -137,7 +137,7 @@ impl DurableLocal {
             if error.kind() == io::ErrorKind::NotFound {
                 object_store::Error::NotFound { path: location.to_string(), source: error.into() }
             } else {
-                generic("deleting", &target, error)
+                not_done(&target, error)
             }
         })
     }
@@ -169,7 +169,7 @@ impl ObjectStore for DurableLocal {
         let target = self.files.path_to_filesystem(location)?;
         let upload = self.blocking(move |this| {
             let staged = this.staged.beside(&target);
-            this.write_staged(&target, &staged, &[]).map_err(|error| generic("writing", &staged, error))?;
+            this.write_staged(&target, &staged, &[]).map_err(|error| not_done(&target, error))?;
             Ok(DurableUpload { store: this.clone(), target, staged: Some(staged), written: 0 })
         });
         Ok(Box::new(upload.await?))
@@ -255,12 +255,12 @@ impl MultipartUpload for DurableUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         let offset = self.written;
         self.written += data.content_length() as u64;
-        let (store, staged) = (self.store.clone(), self.staged.clone());
+        let (store, staged, target) = (self.store.clone(), self.staged.clone(), self.target.clone());
         async move {
             let staged = staged.ok_or_else(|| not_implemented("an upload that has ended"))?;
             let write = move |store: &DurableLocal| {
                 let written = store.disk.write_at(&staged, offset, data.as_ref());
-                written.map_err(|error| generic("writing", &staged, error))
+                written.map_err(|error| not_done(&target, error))
             };
             store.blocking(write).await
         }
@@ -270,7 +270,7 @@ impl MultipartUpload for DurableUpload {
     async fn complete(&mut self) -> object_store::Result<PutResult> {
         let (staged, target) = (self.take_staged()?, self.target.clone());
         let publish = move |store: &DurableLocal| {
-            let synced = store.disk.sync_file(&staged).map_err(|error| generic("syncing", &staged, error));
+            let synced = store.disk.sync_file(&staged).map_err(|error| not_done(&target, error));
             let published = synced.and_then(|()| store.publish(&staged, &target, &PutMode::Overwrite));
             if published.is_err() {
                 let _ = store.disk.remove(&staged);
@@ -282,8 +282,7 @@ impl MultipartUpload for DurableUpload {
 
     async fn abort(&mut self) -> object_store::Result<()> {
         let staged = self.take_staged()?;
-        let remove =
-            move |store: &DurableLocal| store.disk.remove(&staged).map_err(|error| generic("removing", &staged, error));
+        let remove = move |store: &DurableLocal| store.disk.remove(&staged).map_err(|error| not_done(&staged, error));
         self.store.blocking(remove).await
     }
 }
@@ -356,8 +355,33 @@ fn sweep_staging_file(disk: &dyn Disk, path: &FsPath, grace: Duration) -> io::Re
     disk.remove(path).or_else(gone)
 }
 
-fn generic(doing: &str, path: &FsPath, error: io::Error) -> object_store::Error {
-    object_store::Error::Generic { store: STORE, source: format!("{doing} {}: {error}", path.display()).into() }
+/// Nothing is there that was not there before; what the operating system said tells whether it may go well later.
+fn not_done(path: &FsPath, cause: io::Error) -> object_store::Error {
+    object_store::Error::Generic { store: STORE, source: NotDone { path: path.to_owned(), cause }.into() }
+}
+
+/// It may be there and outlive a power loss or not, whatever the operating system said.
+fn not_known(doing: &str, path: &FsPath, cause: &io::Error) -> object_store::Error {
+    object_store::Error::Generic { store: STORE, source: format!("{doing} {}: {cause}", path.display()).into() }
+}
+
+/// What the disk did not do.
+#[derive(Debug)]
+struct NotDone {
+    path: PathBuf,
+    cause: io::Error,
+}
+
+impl fmt::Display for NotDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.cause)
+    }
+}
+
+impl std::error::Error for NotDone {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
 }
 
 fn not_implemented(operation: &str) -> object_store::Error {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use larder_connections::{
-    Access, Created, DurableLocal, StoreOptions, create_once, open_store, read_object,
+    Access, Created, DurableLocal, StoreOptions, create_once, open_store, read_object, store_error,
     test_suite::{ForgetfulDisk, PoweredDisk, UnreliableStore},
 };
 use larder_types::ErrorCode;
@@ -134,6 +134,33 @@ async fn leftovers_of_killed_writers_are_swept_and_writes_under_way_are_not() {
         .collect();
     left.sort();
     assert_eq!(left, ["object", "object#x", "young#13"]);
+}
+
+/// What will not go well later by itself is told as that, by the path that was named.
+#[tokio::test]
+async fn what_a_local_disk_refuses_for_good_is_no_outage() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    fs::create_dir_all(root.join("set/below")).unwrap();
+    fs::write(root.join("file"), "x").unwrap();
+    let store = DurableLocal::open(&root, GRACE).unwrap();
+    let long = "x".repeat(300);
+    for (path, said) in [("set", "Is a directory"), ("file/below", "Not a directory"), (&long, "File name too long")] {
+        let error = store.put(&Path::from(path), "new".into()).await.unwrap_err();
+        let error = store_error("writing", error);
+        assert_eq!(error.code(), ErrorCode::FailedPrecondition, "{error}");
+        let text = format!("writing: {}: {said}", root.join(path).display());
+        assert!(error.message().starts_with(&text), "{error}");
+    }
+    let loops = [("set/self", root.join("set")), ("set/endless", root.join("set/endless"))];
+    for (link, target) in loops {
+        std::os::unix::fs::symlink(target, root.join(link)).unwrap();
+        let listed: Result<Vec<_>, _> = store.list(None).try_collect().await;
+        let error = store_error("listing", listed.unwrap_err());
+        assert_eq!(error.code(), ErrorCode::FailedPrecondition, "{error}");
+        assert!(error.message().starts_with(&format!("listing: {}", root.join(link).display())), "{error}");
+        fs::remove_file(root.join(link)).unwrap();
+    }
 }
 
 /// The name is there for all to see, and would not outlive a loss of power: the claim is not known to have succeeded.
