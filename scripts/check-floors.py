@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Checks scripts/floors.tsv against the workspace: which crate uses which, which libraries come into which build, and
-that every version stands once, in the workspace's Cargo.toml.
+that every version stands once, in the workspace's Cargo.toml; fuzz/, a workspace of its own that cannot inherit, asks for
+the same ones.
 
 Says every breach, each with the line to change, and exits with 1 if there is one.
 """
@@ -114,6 +115,26 @@ def versions_once(packages: dict[str, dict]) -> list[str]:
     return breaches
 
 
+def read_toml(path: str) -> dict:
+    return tomllib.loads((ROOT / path).read_text())
+
+
+def version_of(wanted: str | dict) -> str | None:
+    return wanted if isinstance(wanted, str) else wanted.get("version")
+
+
+def same_versions(workspace: dict, manifest: dict, name: str) -> list[str]:
+    """Those that `manifest`, of another workspace, has in common with `workspace`."""
+    known = workspace["workspace"]["dependencies"]
+    return [
+        f"{name}: [{table}] {dependency} has version {version_of(wanted)}, which is {version_of(known[dependency])} in the "
+        "workspace's Cargo.toml: write the same"
+        for table in DEPENDENCY_TABLES
+        for dependency, wanted in manifest.get(table, {}).items()
+        if dependency in known and version_of(wanted) != version_of(known[dependency])
+    ]
+
+
 def indent(text: str) -> str:
     return "\n".join(f"      {line}" for line in text.strip().splitlines())
 
@@ -127,6 +148,7 @@ def main() -> int:
         *floors(table, packages),
         *direct_use(table, packages),
         *versions_once(packages),
+        *same_versions(read_toml("Cargo.toml"), read_toml("fuzz/Cargo.toml"), "fuzz"),
     ]
     # Asking for the tree of a crate that is not there fails; the table comes first.
     breaches += closures(table) if not breaches else []
