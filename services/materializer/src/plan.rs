@@ -15,7 +15,7 @@ use larder_online_store::WriteMode;
 use larder_types::{Name, Revision, RowSetNumber, Timestamp};
 
 /// What of the view was read before, by its watermarks; a row set, source, query or schema that is new has none. `others` are
-/// the newest other runs of the view, the newest first.
+/// the newest other runs of the view, the newest first, back to the newest that moved watermarks of its row set.
 pub fn read_before(view: &ResolvedView, scope: Scope, watermarks: &[Watermark], others: &[Run]) -> ReadBefore {
     let known = |source: &ResolvedSource| {
         let key = watermark_key(view, view.row_set, source);
@@ -26,16 +26,23 @@ pub fn read_before(view: &ResolvedView, scope: Scope, watermarks: &[Watermark], 
         Scope::Full | Scope::Range { .. } => true,
         Scope::Incremental => false,
     };
-    ReadBefore { positions: sources(view).filter_map(known).collect(), in_part: has_run_in_part(others), again }
+    let positions = sources(view).filter_map(known).collect();
+    ReadBefore { positions, in_part: has_run_in_part(view.row_set, others), again }
 }
 
-/// Whether rows may have been written since the watermarks were moved last.
-fn has_run_in_part(newest_first: &[Run]) -> bool {
-    let moves_watermarks = |run: &&Run| {
-        let RunRequest::Materialize(request) = &run.request else { return false };
-        run.state == RunState::Succeeded && !matches!(request.scope, Scope::Range { .. })
-    };
-    newest_first.iter().take_while(|run| !moves_watermarks(run)).any(|run| run.plan.is_some())
+/// Whether rows of the row set may have been written since its watermarks were moved last. Where nobody knows any more, they
+/// may.
+fn has_run_in_part(row_set: RowSetNumber, newest_first: &[Run]) -> bool {
+    let last = newest_first.iter().position(|run| has_moved_watermarks(run, row_set));
+    let wrote = |run: &Run| run.plan.as_ref().is_some_and(|plan| plan.row_set == Some(row_set));
+    last.is_none_or(|last| newest_first[..last].iter().any(wrote))
+}
+
+/// Whether the run has moved watermarks of the row set.
+pub fn has_moved_watermarks(run: &Run, row_set: RowSetNumber) -> bool {
+    let RunRequest::Materialize(request) = &run.request else { return false };
+    let of_row_set = run.plan.as_ref().is_some_and(|plan| plan.row_set == Some(row_set));
+    of_row_set && run.state == RunState::Succeeded && !matches!(request.scope, Scope::Range { .. })
 }
 
 /// What the run fixes: the parts, and the watermarks that a success moves.
@@ -198,7 +205,11 @@ fn query(view: &ResolvedView, source: &ResolvedSource) -> String {
 mod tests {
     use std::{path::Path, sync::Arc};
 
-    use larder_definitions::{Catalog, ChangeSet, ProjectState, RevisionMeta, apply, run::ReadFiles, yaml::read_text};
+    use larder_definitions::{
+        Catalog, ChangeSet, ProjectState, RevisionMeta, apply,
+        run::{MaterializeRequest, ReadFiles, RunEvent, RunEventKind, apply_event},
+        yaml::read_text,
+    };
     use larder_types::ProjectNumber;
 
     use super::*;
@@ -246,6 +257,39 @@ feature_views:
             assert_eq!((view.row_set, view.schema.number()), (before.row_set, before.schema.number()));
             let known = read_before(&view, Scope::Incremental, &watermarks, &[]).positions.len();
             assert_eq!(known, if is_known { 2 } else { 0 }, "{features}");
+        }
+    }
+
+    /// A run of the view to a row set.
+    fn run(row_set: u32, scope: Scope, state: RunState) -> Run {
+        let view = Name::new("profile").unwrap();
+        let request = RunRequest::Materialize(MaterializeRequest { view, scope, tick: None });
+        let what = RunEventKind::Created { request, principal: String::new(), traceparent: None };
+        let event = RunEvent { run: "run".to_owned(), at: Timestamp::from_micros(0), what };
+        let plan = RunPlan {
+            revision: Revision(1),
+            started_at: Timestamp::from_micros(0),
+            row_set: Some(RowSetNumber(row_set)),
+            parts: vec![],
+            watermarks: vec![],
+            spine: None,
+        };
+        Run { state, plan: Some(Arc::new(plan)), ..apply_event(None, &event).unwrap() }
+    }
+
+    #[test]
+    fn a_row_set_may_have_more_than_its_watermarks_say() {
+        let range = Scope::Range { start: Timestamp::from_micros(0), end: Timestamp::from_micros(9) };
+        let full = |row_set: u32| run(row_set, Scope::Full, RunState::Succeeded);
+        for (newest_first, in_part, what) in [
+            (vec![full(1)], false, "all is in the watermarks"),
+            (vec![run(1, Scope::Full, RunState::Failed), full(1)], true, "one failed"),
+            (vec![run(1, range, RunState::Succeeded), full(1)], true, "one of a range"),
+            (vec![run(2, range, RunState::Succeeded), full(1)], false, "one to another row set"),
+            (vec![full(2), run(1, range, RunState::Succeeded), full(1)], true, "one of a range before one to another"),
+            (vec![full(2)], true, "nobody knows any more"),
+        ] {
+            assert_eq!(has_run_in_part(RowSetNumber(1), &newest_first), in_part, "{what}");
         }
     }
 }

@@ -8,11 +8,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use larder_client::{Projects, RegistryClient, RunFilter, RunsClient};
 use larder_definitions::{
     Catalog, ResolvedView,
-    run::{MaterializeRequest, Outcome, Part, Progress, Run, RunId, RunPlan, RunRequest, RunState, Scope},
+    run::{MaterializeRequest, Outcome, Part, Progress, Run, RunId, RunPlan, RunRequest, Scope},
     view_rows::ViewRows,
 };
 use larder_offline_store::history::TimeRange;
-use larder_types::{Clock, Error, Name, Result, Retry, Revision};
+use larder_types::{Clock, Error, Name, Result, Retry, Revision, RowSetNumber};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -20,7 +20,7 @@ use tracing::Instrument;
 use crate::{
     lease::{self, ANSWER_WITHIN, Lease, Lost, run_span},
     load::{Load, Loader},
-    plan::{batches, read_before, run_plan},
+    plan::{batches, has_moved_watermarks, read_before, run_plan},
 };
 
 /// How often in a row what may go well later may end the work of a process on a run without any part being done. It takes as
@@ -180,7 +180,8 @@ impl Worker {
         let row_set = view.row_set;
         let started_at = self.clock.now();
         let watermarks = self.runs.within(ANSWER_WITHIN).watermarks(project, row_set).await?;
-        let others = self.runs_of(project, view.name()).await?.into_iter().filter(|run| run.id != lease.run_id());
+        let others =
+            self.runs_of(project, view.name(), row_set).await?.into_iter().filter(|run| run.id != lease.run_id());
         let before = read_before(view, request.scope, &watermarks, &others.collect::<Vec<_>>());
         let mut found = self.loader.history.plan_parts(project, view, &before, started_at).await?;
         let range = range_of(request.scope);
@@ -190,15 +191,15 @@ impl Worker {
         lease.plan(&plan).await
     }
 
-    /// The runs of the view, the newest first, back to the newest that succeeded.
-    async fn runs_of(&self, project: &Name, view: &Name) -> Result<Vec<Run>> {
+    /// The runs of the view, the newest first, back to the newest that moved watermarks of the row set.
+    async fn runs_of(&self, project: &Name, view: &Name, row_set: RowSetNumber) -> Result<Vec<Run>> {
         let mut filter = RunFilter { view: Some(view.clone()), page_size: RUNS_PAGE, ..RunFilter::default() };
         let mut runs: Vec<Run> = Vec::new();
         loop {
             let page = self.runs.within(ANSWER_WITHIN).list(project, &filter).await?;
             runs.extend(page.runs);
             match page.next_page_token {
-                Some(token) if runs.iter().all(|run| run.state != RunState::Succeeded) => filter.page_token = token,
+                Some(token) if runs.iter().all(|run| !has_moved_watermarks(run, row_set)) => filter.page_token = token,
                 Some(_) | None => return Ok(runs),
             }
         }

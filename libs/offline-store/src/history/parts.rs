@@ -5,7 +5,11 @@
 //! equal times. Rows of a file that was not there before do not: whichever file is read first, the greater row stays. A
 //! file that changed replaces, and so that it does not win against what other files say of the same times, all files that
 //! have event times in common with it are read again; what the push log says of those times is read beside them by whoever
-//! reads them. A push log that was never read as the view is declared now replaces, and then all files are read again.
+//! reads them. Where a file has gone, one that is new may be its correction under another name: it replaces, too.
+//!
+//! Rows of a push log are never corrected in place, but the view may have been declared differently when they were written
+//! last. So a log replaces where it was never read as the view is declared now, and where all is read again; then all files
+//! are read again, too.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -132,8 +136,6 @@ impl HistorySource {
         Ok(ViewParts { parts, positions: vec![(source.definition.name.clone(), Position::Files(read))] })
     }
 
-    /// Rows of the log are never corrected in place. They replace only what was written when the view was declared
-    /// differently.
     async fn new_log(
         &self,
         project: &Name,
@@ -151,7 +153,8 @@ impl HistorySource {
         let position = by_text(&snapshot.position_until(started_at, &began));
         let part = event_times(&snapshot).map(|event_times| {
             let what = PartKind::Log { from, to: by_text(&snapshot.position) };
-            Part { source: source.clone(), what, event_times: Some(event_times), replaces: known.is_none() }
+            let replaces = known.is_none() || before.again;
+            Part { source: source.clone(), what, event_times: Some(event_times), replaces }
         });
         Ok(ViewParts { parts: part.into_iter().collect(), positions: vec![(source.clone(), Position::Log(position))] })
     }
@@ -171,10 +174,14 @@ fn as_seen(listed: Vec<FoundFile>, known: Option<&ReadFiles>, in_part: bool) -> 
     let versions = known.iter().flat_map(|known| &known.files).map(|version| (version.path.as_str(), version));
     let versions: HashMap<&str, &FileVersion> = versions.collect();
     let read_in_part: HashSet<&str> = known.iter().flat_map(|known| &known.in_part).map(String::as_str).collect();
+    let has_gone = {
+        let present: HashSet<&str> = listed.iter().map(|file| file.version.path.as_str()).collect();
+        versions.keys().any(|path| !present.contains(path))
+    };
     let seen = |file: FoundFile| {
         let path = file.version.path.as_str();
         let seen = match versions.get(path) {
-            None if known.is_none() || in_part => Seen::Changed,
+            None if known.is_none() || in_part || has_gone => Seen::Changed,
             None => Seen::New,
             Some(version) if **version != file.version => Seen::Changed,
             Some(_) if read_in_part.contains(path) => Seen::InPart,

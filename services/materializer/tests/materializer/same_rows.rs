@@ -32,8 +32,9 @@ const CUSTOMERS: i64 = 2;
 /// What happens.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A file comes, or one that is there is corrected: its rows get other values, and there are more of them.
-    File { number: u8, rows: Vec<Row>, statistics: bool },
+    /// A file comes, or one that is there is corrected: its rows get other values, and there are more of them. It may have
+    /// another name then.
+    File { number: u8, rows: Vec<Row>, statistics: bool, renamed: bool },
     /// Events are pushed, to the log alone or online as well.
     Push { rows: Vec<Row>, online: bool },
     /// A run, whose first workers are stopped after so many writes; then a file may be corrected, or the run be cancelled.
@@ -52,11 +53,8 @@ fn rows(few_times: bool, max_event: i64) -> impl Strategy<Value = Vec<Row>> {
 
 fn step(few_times: bool) -> impl Strategy<Value = Step> {
     let rows = move |max_event| rows(few_times, max_event);
-    let file = (0_u8..5, rows(8), any::<bool>()).prop_map(|(number, rows, statistics)| Step::File {
-        number,
-        rows,
-        statistics,
-    });
+    let file = (0_u8..5, rows(8), any::<bool>(), proptest::bool::weighted(0.3))
+        .prop_map(|(number, rows, statistics, renamed)| Step::File { number, rows, statistics, renamed });
     // Few are deletions, and few are of the future: push-ingest lets them be so only by a little.
     let push =
         (rows(5), proptest::option::weighted(0.2, 0_usize..4), any::<bool>()).prop_map(|(mut rows, gone, online)| {
@@ -82,6 +80,8 @@ fn step(few_times: bool) -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct History {
     files: BTreeMap<u8, Vec<Row>>,
+    /// How often files were renamed.
+    renamings: BTreeMap<u8, u32>,
     log: Vec<Row>,
     /// Pushed online as well: served at once, however late they are.
     online: Vec<Row>,
@@ -109,7 +109,17 @@ impl History {
         // Were the rows of equal times given different values now, no run could tell which one is meant.
         file.iter_mut().for_each(|row| row.letter = rows[0].letter);
         file.extend(rows);
-        feed.write(&format!("{number}.parquet"), file, statistics);
+        let renamings = self.renamings.entry(number).or_default();
+        feed.write(&format!("{number}-{renamings}.parquet"), file, statistics);
+    }
+
+    /// Takes a file away that is about to be written under another name.
+    fn rename(&mut self, feed: &Feed, number: u8) {
+        if self.files.contains_key(&number) {
+            let renamings = self.renamings.entry(number).or_default();
+            std::fs::remove_file(feed.path(&format!("{number}-{renamings}.parquet"))).unwrap();
+            *renamings += 1;
+        }
     }
 }
 
@@ -177,7 +187,12 @@ async fn check(has_created_time: bool, steps: Vec<Step>) -> Result<(), TestCaseE
     let last = Step::Run { scope: Scope::Incremental, stopped_after: vec![], corrected: None, cancelled: false };
     for step in steps.into_iter().chain([last]) {
         match step {
-            Step::File { number, rows, statistics } => history.write(&feed, number, rows, statistics),
+            Step::File { number, rows, statistics, renamed } => {
+                if renamed {
+                    history.rename(&feed, number);
+                }
+                history.write(&feed, number, rows, statistics);
+            }
             Step::Push { rows, online } => {
                 feed.push(&rows, online).await;
                 if online {

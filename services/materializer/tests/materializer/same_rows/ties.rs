@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use larder_definitions::run::{LEASE_TERM, Outcome, Run, RunState, Scope};
 use larder_materializer::worker::Worker;
+use larder_online_store::{KeyWrite, OnlineStore, WriteMode};
+use larder_types::Clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -57,6 +59,24 @@ async fn a_full_run_never_goes_back_behind_what_was_pushed() {
     // Nothing that is there is written again.
     let run = feed.materialize(Scope::Full).await;
     assert_eq!((run.state, run.progress.written), (RunState::Succeeded, 0), "{:?}", run.progress);
+}
+
+/// As what Plan says is needed when a view is declared as it was before: rows of the time in between are in the store, and
+/// nothing of the log is new.
+#[tokio::test]
+async fn a_full_run_replaces_what_was_written_when_the_view_was_declared_differently() {
+    let feed = Feed::new(true).await;
+    feed.clock.advance(Duration::from_secs(3600));
+    feed.write("a.parquet", &[row(5, 'f')], true);
+    feed.push(&[row(10, 'a')], true).await;
+    assert_eq!(feed.materialize(Scope::Incremental).await.state, RunState::Succeeded);
+    let (key, stale) = feed.encoded(&[row(10, 'z')]).await.remove(0);
+    let write = KeyWrite::to_row_sets(key, stale, &feed.view().await.write_row_sets, None);
+    feed.store.write(vec![write], WriteMode::Newest, feed.clock.now()).await.unwrap();
+    assert_eq!(feed.materialize(Scope::Incremental).await.state, RunState::Succeeded);
+    assert!(is_served(&feed, row(10, 'z')).await);
+    assert_eq!(feed.materialize(Scope::Full).await.state, RunState::Succeeded);
+    assert!(is_served(&feed, row(10, 'a')).await);
 }
 
 #[tokio::test]
