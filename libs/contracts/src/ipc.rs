@@ -74,6 +74,12 @@ pub struct IpcDecoder {
     held: usize,
 }
 
+impl Default for IpcDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl IpcDecoder {
     /// At the start of a stream of batches of any size.
     pub fn new() -> Self {
