@@ -132,6 +132,7 @@ impl ViewConsequences<'_> {
         }
         let retyped = self.view.features.iter().filter(|feature| matches!(before.column(feature), Column::Retyped));
         why.extend(retyped.map(|feature| format!("the type of {} changes", feature.name)));
+        why.extend(before.other_rows(old, self.view, new));
         self.push(
             ConsequenceKind::MustMaterialize,
             format!(
@@ -253,14 +254,15 @@ impl ViewConsequences<'_> {
             let Some(is) = is else { continue };
             let changed =
                 was != Some(is) || source(old_objects, is).map(|s| &s.kind) != source(new_objects, is).map(|s| &s.kind);
-            if changed {
-                self.push(
-                    ConsequenceKind::FullRunNeeded,
-                    format!(
-                        "source {is} is new to it or changed: the watermark starts anew, run a full materialization"
-                    ),
-                );
+            if !changed {
+                continue;
             }
+            let mut message =
+                format!("source {is} is new to it or changed: the watermark starts anew, run a full materialization");
+            if was.is_some() {
+                message += "; rows that the history has no longer stay online until their ttl is over";
+            }
+            self.push(ConsequenceKind::FullRunNeeded, message);
         }
     }
 }

@@ -17,6 +17,7 @@ pub(crate) type Objects<'a> = BTreeMap<ObjectId, &'a Object>;
 pub(crate) fn assign(state: &ProjectState, objects: &Objects<'_>) -> Result<Assigned> {
     let mut numbering = Numbering {
         state,
+        objects_before: state.by_id(),
         objects,
         next_key_space: state.numbers.next_key_space,
         next_row_set: state.numbers.next_row_set,
@@ -94,6 +95,15 @@ pub(crate) fn push_source_of<'a>(view: &'a FeatureView, objects: &Objects<'_>) -
     view.push_source.as_ref().or(Some(&view.source)).filter(|name| is_push(name))
 }
 
+/// The columns of a view's batch source with event time and created time; none: it has no batch source.
+fn times_of<'a>(view: &FeatureView, objects: &Objects<'a>) -> Option<(&'a str, Option<&'a str>)> {
+    match &source(objects, &view.source)?.kind {
+        SourceKind::Parquet(parquet) => Some((&parquet.event_time, parquet.created_time.as_deref())),
+        SourceKind::Postgres(postgres) => Some((&postgres.event_time, postgres.created_time.as_deref())),
+        SourceKind::Push(_) => None,
+    }
+}
+
 /// Where a feature's column comes from, seen from the view's state before.
 pub(crate) enum Column {
     /// It has this column already, maybe under another name.
@@ -143,6 +153,22 @@ impl<'a> Before<'a> {
         view_keys(self.definition, objects)
     }
 
+    /// Why rows that the view has may win, for ever, against those that its history has from now on: what is newer among rows
+    /// of one row set has to be newer in its history.
+    pub(crate) fn other_rows(
+        &self,
+        old: &Objects<'_>,
+        view: &FeatureView,
+        new: &Objects<'_>,
+    ) -> impl Iterator<Item = String> {
+        let pushed = push_source_of(self.definition, old);
+        let pushed = pushed.filter(|was| push_source_of(view, new) != Some(was));
+        let gone = pushed.map(|was| format!("{was} is no longer pushed to it"));
+        let (was, is) = (times_of(self.definition, old), times_of(view, new));
+        let retimed = was.filter(|was| is != Some(*was)).map(|_| "its times come from other columns".to_owned());
+        gone.into_iter().chain(retimed)
+    }
+
     pub(crate) fn column(&self, feature: &Feature) -> Column {
         let number = self.name_of(feature).and_then(|name| self.assignment.columns.get(name));
         match number {
@@ -155,6 +181,7 @@ impl<'a> Before<'a> {
 
 struct Numbering<'a> {
     state: &'a ProjectState,
+    objects_before: Objects<'a>,
     objects: &'a Objects<'a>,
     next_key_space: KeySpaceNumber,
     next_row_set: RowSetNumber,
@@ -182,7 +209,10 @@ impl Numbering<'_> {
             schema_columns.insert(number, feature.value_type);
         }
 
-        let kept = before.as_ref().filter(|before| before.key_space == key_space && !is_retyped);
+        let kept = before.as_ref().filter(|before| {
+            let has_others = before.other_rows(&self.objects_before, view, self.objects).next().is_some();
+            before.key_space == key_space && !is_retyped && !has_others
+        });
         let row_set = match kept {
             Some(before) => before.assignment.row_set,
             None => take(&mut self.next_row_set, |n| n.0, RowSetNumber)?,

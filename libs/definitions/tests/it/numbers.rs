@@ -147,7 +147,8 @@ fn check_view(given: &Given, before: &ProjectState, after: &ProjectState, view: 
             None => assert!(fresh_column(number)),
         }
     }
-    let is_new_row_set = retyped || after_keys != keys(before, old_view);
+    let is_pushed_no_more = old_view.push_source.is_some() && view.push_source.is_none();
+    let is_new_row_set = retyped || is_pushed_no_more || after_keys != keys(before, old_view);
     assert_eq!(new.row_set != old.row_set, is_new_row_set);
     assert!(!is_new_row_set || !given.row_sets.contains_key(&new.row_set));
     if !is_new_row_set {

@@ -157,6 +157,34 @@ fn what_a_change_means() {
     );
     check(
         &state,
+        &small(before, "").replace("event_time: at", "event_time: other"),
+        expect![[r#"
+        changed source history
+          parquet.event_time: at → other
+        MustMaterialize feature view profile: new row set (its times come from other columns): the view must be materialized; until then its features are NOT_FOUND
+    "#]],
+    );
+    check(
+        &state,
+        &small(before, "").replace("event_time: at", "event_time: at\n    created_time: made"),
+        expect![[r#"
+        changed source history
+          parquet.created_time: made (added)
+        MustMaterialize feature view profile: new row set (its times come from other columns): the view must be materialized; until then its features are NOT_FOUND
+    "#]],
+    );
+    let (_, pushed) = applied(&state, &small(&before.replace("ttl", "push_source: pushed\n    ttl"), ""));
+    check(
+        &pushed,
+        &small(before, ""),
+        expect![[r#"
+        changed feature view profile
+          push_source: pushed (removed)
+        MustMaterialize feature view profile: new row set (pushed is no longer pushed to it): the view must be materialized; until then its features are NOT_FOUND
+    "#]],
+    );
+    check(
+        &state,
         "project: payments",
         expect![[r#"
         removed entity customer
