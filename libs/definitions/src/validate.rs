@@ -16,7 +16,7 @@ use crate::{
     Entity, FeatureService, FeatureView, Object, ObjectKind, OnDemandFeatureView, Problem, Source, SourceKind,
 };
 
-pub(crate) use self::broken::Broken;
+pub(crate) use self::broken::{Broken, object_of};
 
 /// Everything that is wrong with `objects`, which are all objects of a project.
 pub fn validate<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Vec<Problem> {
@@ -189,7 +189,9 @@ impl<'a> Checker<'a> {
         }
         let (event_time, created_time) = match &source.kind {
             SourceKind::Parquet(parquet) => {
-                self.check_filled(&format!("{path}.parquet.path"), &parquet.path);
+                let path = format!("{path}.parquet.path");
+                self.check_filled(&path, &parquet.path);
+                self.check_absolute(&path, &parquet.path);
                 (&parquet.event_time, &parquet.created_time)
             }
             SourceKind::Postgres(postgres) => {
@@ -208,11 +210,25 @@ impl<'a> Checker<'a> {
         }
     }
 
+    fn check_absolute(&mut self, path: &str, text: &str) {
+        if !text.trim().is_empty() && !is_absolute(text) {
+            let message =
+                format!("`{text}` is a relative path: write an absolute one, or a URL such as file:///data/prefix/");
+            self.problem(path, message);
+        }
+    }
+
     fn check_filled(&mut self, path: &str, text: &str) {
         if text.trim().is_empty() {
             self.problem(path, "is empty");
         }
     }
+}
+
+/// Whether a path means the same wherever it is opened; files of definitions have it made so when they are read.
+fn is_absolute(path: &str) -> bool {
+    let local = path.strip_prefix("file://").unwrap_or(path);
+    local.starts_with('/') || (local.len() == path.len() && path.contains("://"))
 }
 
 /// `feature_views.customer_features`

@@ -11,7 +11,12 @@ mod places;
 mod reader;
 mod text;
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+};
 
 use larder_types::{Error, Name};
 
@@ -20,13 +25,13 @@ use self::{
     convert::IntoObject,
     language::FileText,
     node::{Node, Value},
-    places::{Places, place_of},
+    places::{MOST_DECLARATIONS, Places, place_of},
     reader::{FromNode, Reader, join},
     text::NameText,
 };
 use crate::{
     Location, Object, ObjectId, ObjectKind, Problem,
-    validate::{self, Broken, References},
+    validate::{self, Broken, References, object_of},
 };
 
 /// Stands for a name that could not be read; users cannot declare names that start like it.
@@ -128,9 +133,13 @@ fn first_of(mut problems: Vec<Problem>) -> Vec<Problem> {
 #[derive(Default)]
 struct Reading {
     project: Option<(Name, Location)>,
-    objects: BTreeMap<ObjectId, Object>,
+    /// The first declaration of each object, then the second ones, and so on.
+    declarations: Vec<BTreeMap<ObjectId, Object>>,
     places: Places,
+    /// What could not be read.
     problems: Vec<Problem>,
+    /// Of what is declared twice.
+    twice: Vec<Problem>,
 }
 
 impl Reading {
@@ -165,7 +174,7 @@ impl Reading {
         if matches!(document.value, Value::Null) {
             return;
         }
-        self.places.remember(document, reader);
+        self.twice.extend(self.places.remember(document, reader));
         let Some(file) = FileText::from_node(document, reader) else { return };
         let FileText { project, entities, sources, feature_views, on_demand_feature_views, feature_services } = file;
         if let Some(NameText(project)) = project {
@@ -190,20 +199,31 @@ impl Reading {
         }
     }
 
-    /// Of two objects of one name, which is a problem that was told, the first is kept.
     fn section<T: IntoObject>(&mut self, kind: ObjectKind, items: Option<Vec<T>>, base: &Path) {
         for item in items.unwrap_or_default() {
             let mut told = Vec::new();
             let object = item.into_object(base, &mut |field, message| told.push((field.to_owned(), message)));
             let path = object.as_ref().map_or_else(|| kind.section().to_owned(), |object| object.id().path());
+            let declaration = object.map_or(0, |object| self.keep(object));
             for (field, message) in told {
                 let path = if field.is_empty() { path.clone() } else { join(&path, &field) };
-                self.problems.push(Problem { location: self.places.locate(&path).cloned(), path, message });
-            }
-            if let Some(object) = object {
-                self.objects.entry(object.id()).or_insert(object);
+                let location = self.places.locate_in(declaration, &path).cloned();
+                self.problems.push(Problem { location, path, message });
             }
         }
+    }
+
+    /// Which declaration of the object it is, from 0. Of an endless number of them, the last are passed over.
+    fn keep(&mut self, object: Object) -> usize {
+        let id = object.id();
+        let declaration = self.declarations.iter().take_while(|objects| objects.contains_key(&id)).count();
+        if declaration == self.declarations.len() && declaration < MOST_DECLARATIONS {
+            self.declarations.push(BTreeMap::new());
+        }
+        if let Some(objects) = self.declarations.get_mut(declaration) {
+            objects.insert(id, object);
+        }
+        declaration
     }
 
     /// The repository, or everything that is wrong with it, by place.
@@ -212,17 +232,17 @@ impl Reading {
             let message = format!("{what} does not say which project it declares: write `project: <name>` in one file");
             self.problems.push(Problem::new("", message));
         }
-        let broken = Broken::of(self.problems.iter().map(|problem| problem.path.as_str()));
-        let found = validate::check(self.objects.values(), std::iter::empty(), &broken, references).into_iter();
-        let found = found.map(|problem| Problem { location: self.places.locate(&problem.path).cloned(), ..problem });
+        let found = self.validated(references);
         self.problems.extend(found);
+        self.problems.append(&mut self.twice);
+        let objects = self.declarations.into_iter().next().unwrap_or_default();
         match self.project {
             Some((project, _)) if self.problems.is_empty() => {
                 let place = |object: Object| {
                     let location = self.places.locate(&object.id().path())?.clone();
                     Some((object, location))
                 };
-                let objects = self.objects.into_values().filter_map(place).collect();
+                let objects = objects.into_values().filter_map(place).collect();
                 Ok(FeatureRepository { project, objects, places: self.places })
             }
             Some(_) | None => {
@@ -231,5 +251,44 @@ impl Reading {
                 Err(first_of(self.problems))
             }
         }
+    }
+
+    /// What validation finds. Every declaration of an object is validated, beside those of the others that came as often
+    /// before, or their first ones. What refers to an object that is declared twice is not told which of them it lacks.
+    fn validated(&self, references: References) -> Vec<Problem> {
+        let Some((first, others)) = self.declarations.split_first() else { return Vec::new() };
+        let twice: BTreeSet<&ObjectId> = others.iter().flat_map(BTreeMap::keys).collect();
+        let told = self.problems.iter().chain(&self.twice).map(|problem| problem.path.as_str());
+        let mut found = validate::check(first.values(), std::iter::empty(), &Broken::of(told), references);
+        found.retain(|problem| object_of(&problem.path).is_none_or(|(id, _)| !twice.contains(&id)));
+        let mut found: Vec<Problem> = found.into_iter().map(|problem| self.located(0, problem)).collect();
+        if twice.is_empty() {
+            return found;
+        }
+        for (declaration, objects) in self.declarations.iter().enumerate() {
+            let mut beside = first.clone();
+            beside.extend(objects.clone());
+            let broken = Broken::of(self.unread_in(declaration, objects));
+            let again = validate::check(beside.values(), std::iter::empty(), &broken, references).into_iter();
+            let again = again.filter(|problem| {
+                object_of(&problem.path).is_some_and(|(id, _)| twice.contains(&id) && objects.contains_key(&id))
+            });
+            found.extend(again.map(|problem| self.located(declaration, problem)));
+        }
+        found
+    }
+
+    /// The paths of what could not be read of these objects in that declaration, and of the others in their first one.
+    fn unread_in(&self, declaration: usize, objects: &BTreeMap<ObjectId, Object>) -> impl Iterator<Item = &str> {
+        let is_of = move |problem: &&Problem| {
+            let Some((id, _)) = object_of(&problem.path) else { return false };
+            let expected = if objects.contains_key(&id) { declaration } else { 0 };
+            self.places.declaration_of(problem, &id.path()) == expected
+        };
+        self.problems.iter().filter(is_of).map(|problem| problem.path.as_str())
+    }
+
+    fn located(&self, declaration: usize, problem: Problem) -> Problem {
+        Problem { location: self.places.locate_in(declaration, &problem.path).cloned(), ..problem }
     }
 }

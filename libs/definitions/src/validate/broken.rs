@@ -24,11 +24,8 @@ impl Broken {
     pub(crate) fn of<'a>(paths: impl IntoIterator<Item = &'a str>) -> Self {
         let mut broken: BTreeMap<ObjectId, BTreeSet<String>> = BTreeMap::new();
         for path in paths {
-            let Some((section, path)) = path.split_once('.') else { continue };
-            let Some(kind) = ObjectKind::ALL.into_iter().find(|kind| kind.section() == section) else { continue };
-            let (name, rest) = path.split_at(path.find(['.', '[']).unwrap_or(path.len()));
-            if let Ok(name) = Name::new(name) {
-                broken.entry(ObjectId { kind, name }).or_default().insert(rest.to_owned());
+            if let Some((id, rest)) = object_of(path) {
+                broken.entry(id).or_default().insert(rest.to_owned());
             }
         }
         Self(broken)
@@ -59,6 +56,14 @@ impl Broken {
         }
         unread
     }
+}
+
+/// The object that a path is within, and the rest of the path.
+pub(crate) fn object_of(path: &str) -> Option<(ObjectId, &str)> {
+    let (section, path) = path.split_once('.')?;
+    let kind = ObjectKind::ALL.into_iter().find(|kind| kind.section() == section)?;
+    let (name, rest) = path.split_at(path.find(['.', '[']).unwrap_or(path.len()));
+    Some((ObjectId { kind, name: Name::new(name).ok()? }, rest))
 }
 
 impl Unread<'_> {

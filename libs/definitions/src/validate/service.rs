@@ -57,6 +57,7 @@ impl<'a> Checker<'a> {
         for feature in &answered {
             self.beside_columns(feature, &columns);
         }
+        self.answered_once(&answered);
     }
 
     fn used(&mut self, path: &str, view_use: &ViewUse) -> Option<Used<'a>> {
@@ -144,6 +145,21 @@ impl<'a> Checker<'a> {
         // What is wrong with the view itself is told there.
         let chosen = chosen.into_iter().filter(|(name, _)| !is_told(name));
         answered.extend(chosen.map(|(name, path)| Answered { name, view: &view_use.view, path }));
+    }
+
+    /// Features of different views have different names: who asks for the service need not ask for full names.
+    fn answered_once(&mut self, answered: &[Answered<'a>]) {
+        let mut first: BTreeMap<&Name, &Name> = BTreeMap::new();
+        for Answered { name, view, path } in answered {
+            let other = *first.entry(name).or_insert(view);
+            if other != *view {
+                let message = format!(
+                    "feature `{name}` of view `{view}` has the name of a feature of view `{other}` here: use one of the views \
+                     under an alias with `as`, or select other features"
+                );
+                self.problem(path, message);
+            }
+        }
     }
 
     /// A training set has the request's columns and the features beside each other.

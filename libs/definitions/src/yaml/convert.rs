@@ -88,7 +88,16 @@ impl IntoObject for SourceText {
         let event_time = event_time.unwrap_or_default();
         let kind = match (parquet, postgres) {
             (Some(parquet), _) => {
-                let path = paths::absolute(base, &parquet.path.0.unwrap_or_default());
+                let path = parquet.path.0.unwrap_or_default();
+                if let Some((folder, wildcard)) = paths::wildcard_in_base(base, &path) {
+                    let message = format!(
+                        "`{path}` lies below the folder {}, and the `{wildcard}` in its name would be a wildcard: have these \
+                         files in a folder without one, or write an absolute path or a URL without it",
+                        folder.display()
+                    );
+                    tell("parquet.path", message);
+                }
+                let path = paths::absolute(base, &path);
                 SourceKind::Parquet(ParquetSource { path, event_time, created_time })
             }
             (None, Some(PostgresText { connection, table, query })) => {

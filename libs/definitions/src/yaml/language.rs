@@ -32,6 +32,7 @@ language! {
         /// Unique among entities.
         name: Required<NameText>,
         /// One or more columns that together name one of them.
+        #[schemars(extend("minItems" = 1))]
         join_keys: Required<Vec<JoinKeyText>>,
         /// For people.
         description: Option<String>,
@@ -114,6 +115,7 @@ language! {
         /// How late a row may arrive in a source that can only be read by event time.
         allowed_lateness: Option<SpanText>,
         /// At least one.
+        #[schemars(extend("minItems" = 1))]
         features: Required<Vec<FeatureText>>,
         /// For people.
         description: Option<String>,
@@ -156,6 +158,7 @@ language! {
         /// Request data that the expressions may use.
         request: Option<Vec<RequestText>>,
         /// At least one.
+        #[schemars(extend("minItems" = 1))]
         features: Required<Vec<OnDemandFeatureText>>,
         /// For people.
         description: Option<String>,
@@ -190,6 +193,7 @@ language! {
         /// Unique among feature services.
         name: Required<NameText>,
         /// Views, in the order of the answer.
+        #[schemars(extend("minItems" = 1))]
         features: Required<Vec<ViewUseText>>,
         /// For people.
         description: Option<String>,
@@ -204,6 +208,7 @@ language! {
         /// A feature view or on-demand feature view.
         view: Required<NameText>,
         /// The chosen features; all where it is left out.
+        #[schemars(extend("minItems" = 1))]
         select: Option<Vec<NameText>>,
         /// The name its features carry here: they are named `alias.feature`.
         r#as: Option<NameText>,

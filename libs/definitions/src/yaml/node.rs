@@ -70,6 +70,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, NotYaml> {
         budget: serde_saphyr::budget! {
             max_events: 2_000_000,
             max_nodes: 1_000_000,
+            // Each level takes some of the stack.
+            max_depth: 32,
         },
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         // A feature may be called `y`, `no` or `on`.
@@ -85,7 +87,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, NotYaml> {
 
 /// The parser's limits in the words of who writes definitions.
 fn in_words(message: &str) -> String {
+    let too_deep = "it is nested deeper than definitions ever are";
     let limits = [
+        ("budget breached: Depth", too_deep),
         (
             "budget breached",
             "it is larger than a file of definitions may be: make it several, or repeat less with `*name`",
@@ -94,7 +98,7 @@ fn in_words(message: &str) -> String {
             "alias replay limit",
             "it repeats its parts with `*name` more often than a file of definitions may: write them out",
         ),
-        ("recursion limit", "it is nested deeper than definitions ever are"),
+        ("recursion limit", too_deep),
     ];
     let known = limits.iter().find(|(start, _)| message.starts_with(start));
     known.map_or_else(|| message.to_owned(), |(_, words)| (*words).to_owned())

@@ -50,7 +50,7 @@ impl Walk {
             let entries = self.once(&folder).and_then(|is_new| if is_new { entries(&folder) } else { Ok(Vec::new()) });
             match entries {
                 Ok(entries) => folders.extend(entries.into_iter().filter_map(|entry| self.entry(entry))),
-                Err(error) => self.unreadable(&folder, &error),
+                Err(error) => self.unreadable("the folder ", &folder, &error),
             }
         }
         self.links.sort_by(|a, b| b.cmp(a));
@@ -73,6 +73,7 @@ impl Walk {
             Ok(to) if is_yaml(&path) => self.file(path, to.file_type()),
             Ok(to) if to.is_dir() => self.below(path),
             Ok(_) => {}
+            Err(_) if !may_declare(&path) => {}
             Err(error) => {
                 let message = format!("{} is a link that leads nowhere: {error}", path.display());
                 self.problems.push(Problem::new("", message));
@@ -88,7 +89,7 @@ impl Walk {
         match self.once(&path) {
             Ok(true) => self.files.push(path),
             Ok(false) => {}
-            Err(error) => self.unreadable(&path, &error),
+            Err(error) => self.unreadable("", &path, &error),
         }
     }
 
@@ -97,8 +98,8 @@ impl Walk {
         Ok(self.seen.insert(fs::canonicalize(path)?))
     }
 
-    fn unreadable(&mut self, path: &Path, error: &io::Error) {
-        self.problems.push(Problem::new("", format!("{} cannot be read: {error}", path.display())));
+    fn unreadable(&mut self, what: &str, path: &Path, error: &io::Error) {
+        self.problems.push(Problem::new("", format!("{what}{} cannot be read: {error}", path.display())));
     }
 }
 
@@ -116,6 +117,33 @@ fn entries(folder: &Path) -> io::Result<Vec<(PathBuf, fs::FileType)>> {
 
 fn is_yaml(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+}
+
+/// Whether a link that leads nowhere may have been one to definitions, or to a folder with some, by its name.
+fn may_declare(path: &Path) -> bool {
+    path.extension().is_none() || is_yaml(path)
+}
+
+/// What makes a path stand for all that it matches.
+const WILDCARDS: [char; 3] = ['*', '?', '['];
+
+/// Of a path that starts at `base`: the folder whose own name would be taken for a wildcard, and the character.
+pub(super) fn wildcard_in_base(base: &Path, path: &str) -> Option<(PathBuf, char)> {
+    if Path::new(path).is_absolute() || path.contains("://") {
+        return None;
+    }
+    let mut kept = base.to_owned();
+    let mut below = 0_usize;
+    for component in Path::new(path).components() {
+        match component {
+            Component::ParentDir if below == 0 => drop(kept.pop()),
+            Component::ParentDir => below -= 1,
+            Component::Normal(_) => below += 1,
+            Component::CurDir | Component::Prefix(_) | Component::RootDir => {}
+        }
+    }
+    let wildcard = |folder: &Path| folder.file_name()?.to_string_lossy().chars().find(|c| WILDCARDS.contains(c));
+    kept.ancestors().find_map(|folder| Some((folder.to_owned(), wildcard(folder)?)))
 }
 
 /// A path as it is sent: relative ones start at `base`, the folder of the file that names them. URLs are left alone; a

@@ -46,11 +46,6 @@ impl Reader {
 
     pub(super) fn problem(&mut self, place: Place, message: impl Into<String>) {
         let path = self.path.iter().fold(String::new(), |path, step| join(&path, step));
-        self.problem_of(path, place, message);
-    }
-
-    /// A problem of a field that is not the one being read.
-    pub(super) fn problem_of(&mut self, path: String, place: Place, message: impl Into<String>) {
         self.problems.push(Problem::at(self.location(place), path, message));
     }
 

@@ -158,7 +158,7 @@ text_schema! {
     TtlText "Ttl" {
         "type": "string",
         "description": "A whole number above zero and s, m, h or d; none: no limit",
-        "pattern": "^([0-9]+[smhd]|none)$",
+        "pattern": "^([0-9]*[1-9][0-9]*[smhd]|none)$",
         "examples": ["90d", "12h", "15m", "30s", "none"],
     },
 }

@@ -2,7 +2,8 @@
 
 use expect_test::{Expect, expect};
 use larder_definitions::{
-    ChangeSet, ObjectId, ObjectKind, ProjectState, RollbackRequest, apply, diff, plan, plan_rollback, rollback,
+    ChangeSet, Object, ObjectId, ObjectKind, ProjectState, RollbackRequest, Source, SourceKind, apply, diff, plan,
+    plan_rollback, rollback,
 };
 use larder_types::{ErrorCode, Revision};
 
@@ -460,4 +461,35 @@ fn an_object_has_a_greatest_size() {
     described(500_000).unwrap();
     let error = described(600_000).unwrap_err();
     assert!(error.message().contains("an object has at most 524288"), "{}", error.message());
+}
+
+/// Files of definitions have their paths made absolute when they are read; who sends others is told.
+#[test]
+fn a_path_means_the_same_wherever_it_is_opened() {
+    let state = empty();
+    for (path, is_absolute) in [
+        ("data/", false),
+        ("./data/*.parquet", false),
+        ("file://data/", false),
+        ("/data/*.parquet", true),
+        ("file:///data/", true),
+        ("s3://shop/data/", true),
+    ] {
+        let mut change = ChangeSet::whole(&state, "repo", objects(&small(TWO_FEATURES, "")));
+        for object in &mut change.puts {
+            if let Object::Source(Source { kind: SourceKind::Parquet(parquet), .. }) = object {
+                parquet.path = path.to_owned();
+            }
+        }
+        match plan(&state, &change) {
+            Ok(_) => assert!(is_absolute, "{path}"),
+            Err(error) => {
+                assert_eq!(
+                    (is_absolute, error.violations()[0].field.as_str()),
+                    (false, "sources.history.parquet.path")
+                );
+                assert!(error.message().contains(&format!("`{path}` is a relative path")), "{error}");
+            }
+        }
+    }
 }

@@ -241,8 +241,101 @@ feature_views:
             larder.yaml:20:5: `entities.customer` is declared twice, first at larder.yaml:3:5: give each a name of its own
             larder.yaml:23:10: this says project `other`, larder.yaml:1:10 says `payments`: a folder has one project
             larder.yaml:25:5: `feature_views.profile` is declared twice, first at larder.yaml:12:5: give each a name of its own
+            larder.yaml:26:13: there is no source `nowhere`
+            larder.yaml:27:15: a feature view has at least one feature
         "#]],
     );
+}
+
+/// Each declaration is validated by itself, and its problems are told where it stands.
+#[test]
+fn every_declaration_of_an_object_is_validated_where_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).unwrap();
+    write(
+        "a.yaml",
+        "project: p
+entities: [{ name: c, join_keys: [{ name: cid, type: string }] }]
+sources:
+  - { name: s, parquet: { path: x/ }, event_time: ts }
+feature_views:
+  - { name: v, entities: [c], source: s, features: [{ name: x, type: int64 }, { name: cid, type: int64 }] }
+",
+    );
+    write(
+        "b.yaml",
+        "# The second ones.
+sources:
+  - { name: s, parquet: { path: y/ } }
+feature_views:
+  - { name: v, entities: [nope], source: s, ttl: 0d, features: [{ name: y, type: int64 }, { name: y, type: int64 }] }
+  - name: v
+    source: other
+    features: [{ name: z, type: int46 }]
+feature_services:
+  - { name: f, features: [{ view: v, select: [y] }, { view: missing }] }
+---
+sources:
+  - { parquet: { path: z/ }, event_time: ts }
+",
+    );
+    write("c.yaml", "sources:\n  - { parquet: { path: z/ }, event_time: ts }\n");
+    let told = lines(&read_folder(folder.path()).unwrap_err());
+    expect![[r#"
+        a.yaml:6:79: feature `cid` has the name of a join key of entity `c`
+        b.yaml:3:5: `sources.s` is declared twice, first at a.yaml:4:5: give each a name of its own
+        b.yaml:3:5: a source that is read needs `event_time`, the column with the event time
+        b.yaml:5:5: `feature_views.v` is declared twice, first at a.yaml:6:5: give each a name of its own
+        b.yaml:5:27: there is no entity `nope`
+        b.yaml:5:50: a ttl is above zero, e.g. 5d; `none` means no limit
+        b.yaml:5:65: feature `y` is there twice: give each a name of its own
+        b.yaml:6:5: `feature_views.v` is declared twice, first at a.yaml:6:5: give each a name of its own
+        b.yaml:7:13: there is no source `other`
+        b.yaml:8:33: `int46` is not a type: a type is one of bool, int32, int64, float32, float64, string, bytes, timestamp, or list<…> of one of them: did you mean `int64` or `int32`?
+        b.yaml:10:61: there is no view `missing`
+        b.yaml:13:5: a source needs the field `name`
+        c.yaml:2:5: a source needs the field `name`
+    "#]].assert_eq(&told.replace(&format!("{}/", folder.path().display()), ""));
+}
+
+/// What is declared without end is told soon.
+#[test]
+fn an_object_that_is_declared_thousands_of_times_is_told_soon() {
+    let text = format!("project: p\nentities:\n{}", "  - { name: e, join_keys: [] }\n".repeat(3_000));
+    let problems = read(&text).unwrap_err();
+    assert_eq!(problems.len(), 101);
+}
+
+/// A path that begins with the name of a folder: the folder's own characters are not meant as wildcards.
+#[test]
+fn a_folder_with_a_wildcard_in_its_name_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let source =
+        |name: &str, path: &str| format!("  - {{ name: {name}, parquet: {{ path: \"{path}\" }}, event_time: at }}\n");
+    let sources = [
+        source("relative", "data/*.parquet"),
+        source("beside", "../data/x.parquet"),
+        source("above", "../../data/x.parquet"),
+        source("absolute", "/data/*.parquet"),
+        source("url", "file:///data/[ab]/"),
+    ];
+    for (name, wildcard, told) in [("a[b]/c", "[", 2), ("a*", "*", 1), ("what?/x", "?", 2), ("plain/x", "", 0)] {
+        let file = folder.path().join(name).join("larder.yaml");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, format!("project: p\nsources:\n{}", sources.concat())).unwrap();
+        let problems = match read_folder(&file) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems,
+        };
+        assert_eq!(problems.len(), told, "{name}: {}", lines(&problems));
+        for (problem, line) in problems.iter().zip(3..) {
+            assert_eq!(problem.location.as_ref().map(|at| (at.line, at.column > 20)), Some((line, true)), "{problem}");
+            let of = folder.path().join(name.split('/').next().unwrap_or_default());
+            let of = std::fs::canonicalize(of).unwrap();
+            let expected = format!("below the folder {}, and the `{wildcard}` in its name", of.display());
+            assert!(problem.message.contains(&expected), "{problem}");
+        }
+    }
 }
 
 #[test]
@@ -405,7 +498,11 @@ feature_services:
   - name: twice
     features: [{ view: profile, select: [age] }, { view: profile }]
   - name: apart
-    features: [{ view: profile, select: [age] }, { view: profile, select: [income] }, { view: shop }]
+    features: [{ view: profile, select: [age] }, { view: profile, select: [income] }, { view: shop, as: shop }]
+  - name: short_names
+    features: [{ view: profile, select: [income, age] }, { view: shop }]
+  - name: chosen_names
+    features: [{ view: shop }, { view: profile, select: [income, age] }]
   - name: same_alias
     features: [{ view: profile, as: p }, { view: shop, as: p }]
   - name: alias_is_a_view
@@ -413,20 +510,22 @@ feature_services:
   - name: view_is_an_alias
     features: [{ view: shop, as: profile }, { view: profile }]
   - name: columns_disagree
-    features: [{ view: profile, join_keys: { customer_id: who } }, { view: shop, join_keys: { merchant_id: who } }]
+    features: [{ view: profile, as: p, join_keys: { customer_id: who } }, { view: shop, join_keys: { merchant_id: who } }]
   - name: odd
     features: [{ view: profile, as: __p, select: [], join_keys: { 'not a name': x, customer_id: '1' } }]
 ",
         expect![[r#"
             larder.yaml:28:50: `profile.age` is given by another use of the view: give one of them an alias with `as`, or select other features
-            larder.yaml:32:60: `p` is the alias of another use: give this use a name of its own
-            larder.yaml:34:53: `profile` is a view used without an alias: give this use a name of its own
-            larder.yaml:36:53: `profile` is the alias of another use: change that alias
-            larder.yaml:38:68: the request's column `who` would be int64 for view `shop` and string for view `profile`: map the join key of one to another column with `join_keys`
-            larder.yaml:40:37: `__p`: names that start with two underscores are kept for Larder itself
-            larder.yaml:40:50: selects nothing: leave `select` out for all features of the view
-            larder.yaml:40:81: `not a name` is not a name: a name is a letter or underscore, then letters, digits and underscores, at most 128 characters
-            larder.yaml:40:97: `1` is not a name: a name is a letter or underscore, then letters, digits and underscores, at most 128 characters
+            larder.yaml:32:58: feature `age` of view `shop` has the name of a feature of view `profile` here: use one of the views under an alias with `as`, or select other features
+            larder.yaml:34:66: feature `age` of view `profile` has the name of a feature of view `shop` here: use one of the views under an alias with `as`, or select other features
+            larder.yaml:36:60: `p` is the alias of another use: give this use a name of its own
+            larder.yaml:38:53: `profile` is a view used without an alias: give this use a name of its own
+            larder.yaml:40:53: `profile` is the alias of another use: change that alias
+            larder.yaml:42:75: the request's column `who` would be int64 for view `shop` and string for view `profile`: map the join key of one to another column with `join_keys`
+            larder.yaml:44:37: `__p`: names that start with two underscores are kept for Larder itself
+            larder.yaml:44:50: selects nothing: leave `select` out for all features of the view
+            larder.yaml:44:81: `not a name` is not a name: a name is a letter or underscore, then letters, digits and underscores, at most 128 characters
+            larder.yaml:44:97: `1` is not a name: a name is a letter or underscore, then letters, digits and underscores, at most 128 characters
         "#]],
     );
 }
@@ -593,6 +692,11 @@ fn links_are_followed_once_and_what_leads_nowhere_is_told() {
     "#]]
     .assert_eq(&text);
 
+    // By its name, a link to something else.
+    fs::create_dir(here.join("data")).unwrap();
+    symlink("nowhere.parquet", here.join("data/dangling.parquet")).unwrap();
+    assert!(read_folder(here).is_ok());
+
     symlink("nowhere", here.join("gone")).unwrap();
     symlink("nowhere.yaml", there.join("shared/gone.yaml")).unwrap();
     symlink("self", here.join("self")).unwrap();
@@ -723,10 +827,12 @@ fn much_that_is_wrong_is_told_in_part() {
     let repeated = |name: &str, of: &str| format!("{name}: &{name} [{}]\n", format!("*{of}, ").repeat(20));
     let bomb = format!("a: &a [1]\n{}", ["ab", "bc", "cd", "de", "ef"].map(|n| repeated(&n[1..], &n[..1])).concat());
     let deep = format!("project: {}{}", "[".repeat(3_000), "]".repeat(3_000));
+    let deep_block: String = (0..70).map(|depth| format!("{}a:\n", "  ".repeat(depth))).collect();
     let long = format!("project: p\nentities: [{}]", "x, ".repeat(50_001));
     for (text, words) in [
         (bomb, "it is larger than a file of definitions may be: make it several, or repeat less"),
         (deep, "it is nested deeper than definitions ever are"),
+        (deep_block, "it is nested deeper than definitions ever are"),
         (long, "a list has more than 50000 items"),
     ] {
         let problems = read(&text).unwrap_err();
