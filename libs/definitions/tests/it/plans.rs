@@ -151,10 +151,10 @@ fn what_a_change_means() {
         &state,
         &small(before, "").replace("path: data/", "path: other/"),
         expect![[r#"
-        changed source history
-          parquet.path: /repo/data/ → /repo/other/
-        FullRunNeeded feature view profile: source history is new to it or changed: the watermark starts anew, run a full materialization
-    "#]],
+            changed source history
+              parquet.path: /repo/data/ → /repo/other/
+            FullRunNeeded feature view profile: source history is new to it or changed: the watermark starts anew, run a full materialization; rows that the history has no longer stay online until their ttl is over
+        "#]],
     );
     check(
         &state,
