@@ -82,10 +82,8 @@ fn beneath<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError 
 
 /// The store's text without its own name, which is nobody's business.
 fn described(error: &object_store::Error) -> String {
-    let text = match error {
-        object_store::Error::Generic { source, .. } => source.to_string(),
-        other => other.to_string(),
-    };
+    let text =
+        if let object_store::Error::Generic { source, .. } = error { source.to_string() } else { error.to_string() };
     let text = WORDS_IN_FRONT.iter().fold(text.as_str(), |text, words| text.strip_prefix(words).unwrap_or(text));
     match text.strip_prefix(LOOP) {
         Some(link) => format!("{link}: such a link cannot be followed, remove it"),

@@ -45,6 +45,13 @@ pub struct Place {
     pub path: Path,
 }
 
+impl Place {
+    /// Whether a local folder is there. Object stores have none.
+    pub(crate) fn is_folder(&self) -> bool {
+        self.base == LOCAL && FsPath::new(&shown(&self.base, &self.path)).is_dir()
+    }
+}
+
 /// A file that is there.
 #[derive(Debug, Clone)]
 pub struct FoundFile {
@@ -113,7 +120,7 @@ impl Roots {
             None => (LOCAL.to_owned(), local_path(location, location)?),
         };
         let root = self.roots.iter().find(|root| root.base == base && path.prefix_matches(&root.prefix));
-        let root = root.ok_or_else(|| self.outside(location))?;
+        let root = root.ok_or_else(|| self.outside(location, &shown(&base, &path)))?;
         if self.is_closed(&base, &path) {
             let message = format!("`{location}` is in a folder that Larder keeps its own data in: name another place");
             return Err(Error::new(ErrorCode::PermissionDenied, message));
@@ -140,13 +147,16 @@ impl Roots {
         Ok((base, path))
     }
 
-    fn outside(&self, location: &str) -> Error {
+    /// `real` is where the location leads, links followed.
+    fn outside(&self, location: &str, real: &str) -> Error {
         let known: Vec<String> = self.roots.iter().map(|root| shown(&root.base, &root.prefix)).collect();
         let known = if known.is_empty() { "none is configured".to_owned() } else { known.join(", ") };
-        Error::new(
-            ErrorCode::PermissionDenied,
-            format!("`{location}` is under none of the roots that may be used: {known}"),
-        )
+        let which = match named(location) {
+            Some(named) if named != real => format!("`{location}` leads by a link to `{real}`, which"),
+            Some(_) | None => format!("`{location}`"),
+        };
+        let message = format!("{which} is under none of the roots that `materializer.roots` allows: {known}");
+        Error::new(ErrorCode::PermissionDenied, message)
     }
 
     /// The files that a file's path, a folder (all below it) or a glob names, by path. Of a folder only those with the
@@ -202,7 +212,10 @@ impl Roots {
     /// # Errors
     /// `FAILED_PRECONDITION` naming it, where it is gone or another one now.
     pub async fn reopen(&self, version: &FileVersion) -> Result<FoundFile> {
-        let found = FoundFile { place: self.place(&version.path)?, version: version.clone() };
+        let place = self.place(&version.path)?;
+        // By the name that it was listed under, which may be a link or lie behind one.
+        let path = if place.base == LOCAL { listed_path(&version.path)? } else { place.path };
+        let found = FoundFile { place: Place { path, ..place }, version: version.clone() };
         found.check_unchanged().await?;
         Ok(found)
     }
@@ -255,6 +268,30 @@ fn local_path(location: &str, path: &str) -> Result<Path> {
     if !path.starts_with('/') {
         return Err(Error::invalid_argument(format!("`{location}` is a relative path: an absolute one is needed")));
     }
+    let plain = without_dots(path);
+    let existing = plain.ancestors().find_map(|ancestor| Some((ancestor, ancestor.canonicalize().ok()?)));
+    let followed = match existing {
+        Some((ancestor, real)) => plain.strip_prefix(ancestor).map(|rest| real.join(rest)).unwrap_or(plain.clone()),
+        None => plain,
+    };
+    Path::from_absolute_path(&followed)
+        .map_err(|error| Error::invalid_argument(format!("`{location}` is not a path of a file: {error}")))
+}
+
+/// The path of a local file by the name that a listing gave it.
+fn listed_path(path: &str) -> Result<Path> {
+    Path::parse(path.trim_start_matches('/'))
+        .map_err(|error| Error::invalid_argument(format!("`{path}` is not a path of a file: {error}")))
+}
+
+/// A local location as it is written, by its names alone; none: it is no local one.
+fn named(location: &str) -> Option<String> {
+    let path = location.strip_prefix(LOCAL).unwrap_or(location);
+    let is_local = path.starts_with('/');
+    is_local.then(|| without_dots(path).to_string_lossy().into_owned())
+}
+
+fn without_dots(path: &str) -> PathBuf {
     let mut plain = PathBuf::from("/");
     for component in FsPath::new(path).components() {
         match component {
@@ -263,13 +300,7 @@ fn local_path(location: &str, path: &str) -> Result<Path> {
             Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
         }
     }
-    let existing = plain.ancestors().find_map(|ancestor| Some((ancestor, ancestor.canonicalize().ok()?)));
-    let followed = match existing {
-        Some((ancestor, real)) => plain.strip_prefix(ancestor).map(|rest| real.join(rest)).unwrap_or(plain.clone()),
-        None => plain,
-    };
-    Path::from_absolute_path(&followed)
-        .map_err(|error| Error::invalid_argument(format!("`{location}` is not a path of a file: {error}")))
+    plain
 }
 
 /// The part in front of the first folder with a wildcard, and the rest.
@@ -285,7 +316,7 @@ async fn file(place: &Place, location: &str) -> Result<Option<FoundFile>> {
     match place.store.head(&place.path).await {
         Ok(meta) => Ok(Some(FoundFile::of(place, meta))),
         Err(object_store::Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(store_error(format_args!("reading {location}"), error)),
+        Err(error) => Err(store_error(format_args!("reading `{location}`"), error)),
     }
 }
 
@@ -328,5 +359,5 @@ async fn all_below(place: &Place) -> Result<Vec<FoundFile>> {
     files
         .try_collect()
         .await
-        .map_err(|error| store_error(format_args!("listing {}", shown(&place.base, &place.path)), error))
+        .map_err(|error| store_error(format_args!("listing `{}`", shown(&place.base, &place.path)), error))
 }

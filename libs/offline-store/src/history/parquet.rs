@@ -8,6 +8,7 @@ use arrow::{
     datatypes::{DataType, Schema, TimeUnit},
 };
 use futures::{Stream, TryStreamExt};
+use larder_connections::store_error;
 use larder_definitions::run::EventTimes;
 use larder_push_log::{StoredFile, batch_rows};
 use larder_types::{Error, Result, Timestamp};
@@ -78,15 +79,21 @@ pub(crate) async fn open(file: &FoundFile) -> Result<ParquetRecordBatchStreamBui
 }
 
 /// Why a file could not be read. What a store answers may be gone the next time; what is in the file will not.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's set of errors is open")]
 pub(crate) fn unreadable(file: &str, error: ParquetError) -> Error {
-    let cause = if let ParquetError::External(source) = &error { Some(source) } else { None };
-    let store = cause.is_some_and(|cause| cause.is::<object_store::Error>());
-    let described = if store {
-        Error::unavailable(format!("reading `{file}`: {error}"))
-    } else {
+    let damaged = |error: &dyn std::fmt::Display| {
         Error::failed_precondition(format!("`{file}` is not a Parquet file, or was cut short or damaged: {error}"))
     };
-    described.with_source(error)
+    match error {
+        ParquetError::External(cause) => match cause.downcast::<object_store::Error>() {
+            Ok(missing) if matches!(*missing, object_store::Error::NotFound { .. }) => {
+                Error::failed_precondition(format!("`{file}` was removed while it was read")).with_source(missing)
+            }
+            Ok(cause) => store_error(format_args!("reading `{file}`"), *cause),
+            Err(cause) => damaged(&cause).with_source(cause),
+        },
+        other => damaged(&other).with_source(other),
+    }
 }
 
 /// The least and the greatest event time in a file, from its statistics or, where it has none, from the column; none where

@@ -1,6 +1,6 @@
 //! Writes a training set as one Parquet file, durably, and over nothing but an earlier one.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::{TryStreamExt, stream::BoxStream};
@@ -46,6 +46,9 @@ impl Output {
         if found.path.extension() != Some(EXTENSION) {
             return Err(wrong("is written as Parquet: name it .parquet".to_owned()));
         }
+        if found.is_folder() {
+            return Err(wrong("is a folder: name a file, in it or beside it".to_owned()));
+        }
         if let Some((what, path)) = read.iter().find(|(_, path)| roots.lists(path, EXTENSION, &found)) {
             return Err(wrong(format!("is among the files of {what} (`{path}`): name another place")));
         }
@@ -56,7 +59,7 @@ impl Output {
 
 /// What is replaced is a Parquet file too.
 async fn check_replaceable(place: &Place, location: &str) -> Result<()> {
-    let reading = |error| store_error(format_args!("reading {location}"), error);
+    let reading = |error| store_error(format_args!("reading `{location}`"), error);
     let size = match place.store.head(&place.path).await {
         Ok(meta) => meta.size,
         Err(object_store::Error::NotFound { .. }) => return Ok(()),
@@ -88,7 +91,7 @@ pub(super) async fn write(
         .build();
     let Output { location, place } = output;
     let target = BufWriter::new(Arc::clone(&place.store), place.path.clone());
-    let failed = |error: ParquetError| Error::unavailable(format!("writing `{location}`: {error}")).with_source(error);
+    let failed = |error| not_written(location, error);
     let schema = parquet_schema(&schema);
     let mut writer = AsyncArrowWriter::try_new(target, Arc::clone(&schema), Some(properties)).map_err(failed)?;
     let no_parquet = |error| Error::invalid_argument(format!("`{location}` cannot hold a time of the spine: {error}"));
@@ -110,5 +113,22 @@ pub(super) async fn write(
             }
             Err(error)
         }
+    }
+}
+
+/// Why a file could not be written: what its store said, through all that it came by.
+fn not_written(location: &str, error: ParquetError) -> Error {
+    let unexplained = |why: &dyn std::fmt::Display| Error::unavailable(format!("writing `{location}`: {why}"));
+    let ParquetError::External(cause) = error else { return unexplained(&error).with_source(error) };
+    let cause = match cause.downcast::<io::Error>() {
+        Ok(wrapped) => match wrapped.downcast::<object_store::Error>() {
+            Ok(cause) => Box::new(cause) as Box<dyn std::error::Error + Send + Sync>,
+            Err(wrapped) => Box::new(wrapped),
+        },
+        Err(cause) => cause,
+    };
+    match cause.downcast::<object_store::Error>() {
+        Ok(cause) => store_error(format_args!("writing `{location}`"), *cause),
+        Err(cause) => unexplained(&cause).with_source(cause),
     }
 }

@@ -4,6 +4,7 @@
 
 mod fixture;
 mod join;
+mod roots;
 mod sources;
 mod training;
 mod training_errors;

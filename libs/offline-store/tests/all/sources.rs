@@ -9,13 +9,10 @@ use larder_definitions::{
     JoinKey, KeySpace, ResolvedView,
     run::{Part, PartKind, Position},
 };
-use larder_offline_store::{
-    history::{ReadBefore, TimeRange},
-    storage::Roots,
-};
-use larder_types::{ErrorCode, KeyType, Name, ScalarType, Timestamp};
+use larder_offline_store::history::{ReadBefore, TimeRange};
+use larder_types::{KeyType, Name, ScalarType, Timestamp};
 
-use crate::fixture::{MINUTE, Shop, batch, merchants, minutes, pretty, profiles, rates, texts};
+use crate::fixture::{MINUTE, Shop, batch, minutes, pretty, profiles, rates, texts};
 
 fn check(batches: &[RecordBatch], expected: Expect) {
     expected.assert_eq(&pretty(batches));
@@ -349,80 +346,4 @@ async fn a_log_that_was_not_read_before_makes_all_files_be_read_beside_it() {
         assert_eq!((parts.iter().filter(is_file).count(), parts.len()), (files, files + logs));
         assert!(parts.iter().all(|part| part.replaces));
     }
-}
-
-#[tokio::test]
-async fn lists_files_folders_and_globs_by_path() {
-    let shop = Shop::new();
-    for path in ["d/b.parquet", "d/a.parquet", "d/x=1/c.parquet", "d/_tmp/d.parquet", "d/.e.parquet", "d/f.csv"] {
-        shop.write(path, &merchants(&[(1, 1, 1.0)]));
-    }
-    for (pattern, expected) in [
-        ("d/a.parquet", vec!["d/a.parquet"]),
-        ("d", vec!["d/a.parquet", "d/b.parquet", "d/x=1/c.parquet"]),
-        ("d/", vec!["d/a.parquet", "d/b.parquet", "d/x=1/c.parquet"]),
-        ("d/*.parquet", vec!["d/a.parquet", "d/b.parquet"]),
-        ("d/*/*.parquet", vec!["d/_tmp/d.parquet", "d/x=1/c.parquet"]),
-        ("d/**/[bc].parquet", vec!["d/b.parquet", "d/x=1/c.parquet"]),
-        ("d/../d/a.parquet", vec!["d/a.parquet"]),
-    ] {
-        let files = shop.history.roots().list(&shop.path(pattern), "parquet").await.unwrap();
-        let paths: Vec<String> = files.into_iter().map(|file| file.version.path).collect();
-        assert_eq!(paths, expected.iter().map(|path| shop.path(path)).collect::<Vec<_>>(), "{pattern}");
-        // What would be listed is told without looking.
-        for path in ["d/b.parquet", "d/a.parquet", "d/x=1/c.parquet", "d/_tmp/d.parquet", "d/.e.parquet", "d/f.csv"] {
-            let place = shop.history.roots().place(&shop.path(path)).unwrap();
-            let lists = shop.history.roots().lists(&shop.path(pattern), "parquet", &place);
-            assert_eq!(lists, expected.contains(&path), "{pattern} {path}");
-        }
-    }
-    let error = shop.history.roots().list(&shop.path("e"), "parquet").await.unwrap_err();
-    expect!["NOT_FOUND: there is no file `FOLDER/e`, nor a .parquet file below it"].assert_eq(&shop.text(&error));
-}
-
-#[tokio::test]
-async fn a_closed_folder_is_passed_over_and_cannot_be_named() {
-    let shop = Shop::new();
-    for path in ["a.parquet", "data/b.parquet", "data/deep/c.parquet"] {
-        shop.write(path, &merchants(&[(1, 1, 1.0)]));
-    }
-    let (root, data) = (shop.path(""), shop.path("data"));
-    std::os::unix::fs::symlink(&data, shop.path("link")).unwrap();
-    for closed in ["data", "link", "deeper/../data"] {
-        let roots = Roots::open([root.as_str()]).unwrap().closing(shop.path(closed).as_ref()).unwrap();
-        for all in [root.clone(), shop.path("**/*.parquet")] {
-            let files = roots.list(&all, "parquet").await.unwrap();
-            assert_eq!(files.len(), 1, "{all}");
-            assert_eq!(files[0].version.path, shop.path("a.parquet"));
-        }
-        for path in ["data", "data/b.parquet", "data/deep/*.parquet", "link/b.parquet", "./x/../data/new.parquet"] {
-            let error = roots.list(&shop.path(path), "parquet").await.unwrap_err();
-            assert_eq!(error.code(), ErrorCode::PermissionDenied, "{path}: {error}");
-            assert!(error.message().contains("Larder keeps its own data"), "{error}");
-        }
-        // One whose name only begins alike is another.
-        roots.place(&shop.path("data2/b.parquet")).unwrap();
-    }
-}
-
-#[tokio::test]
-async fn nothing_outside_of_the_roots_is_opened() {
-    let shop = Shop::new();
-    shop.write("in/a.parquet", &merchants(&[(1, 1, 1.0)]));
-    shop.write("out/a.parquet", &merchants(&[(1, 1, 1.0)]));
-    let inside = shop.path("in");
-    let roots = Roots::open([inside.as_str()]).unwrap();
-    std::os::unix::fs::symlink(shop.path("out"), shop.path("in/link")).unwrap();
-    for path in ["in/../out/a.parquet", "out/*.parquet", "in/link/a.parquet", "inside/a.parquet"] {
-        let error = roots.list(&shop.path(path), "parquet").await.unwrap_err();
-        assert_eq!(error.code(), ErrorCode::PermissionDenied, "{path}: {error}");
-        assert!(error.message().ends_with(&format!("under none of the roots that may be used: {inside}")), "{error}");
-    }
-    for (path, text) in [("s3://bucket/x.parquet", "under none of the roots"), ("x.parquet", "is a relative path")] {
-        let error = roots.list(path, "parquet").await.unwrap_err();
-        assert!(error.message().contains(text), "{error}");
-    }
-    let error = roots.list(&inside, "parquet").await.unwrap_err();
-    assert_eq!(error.code(), ErrorCode::PermissionDenied, "a link below the folder: {error}");
-    assert!(roots.list(&format!("file://{inside}/a.parquet"), "parquet").await.is_ok());
 }

@@ -1,0 +1,136 @@
+//! Which files a location names, and which it may not.
+
+use std::fs;
+
+use arrow::array::RecordBatch;
+use expect_test::expect;
+use larder_definitions::run::PartKind;
+use larder_offline_store::{
+    history::{ReadBefore, TimeRange},
+    storage::Roots,
+};
+use larder_types::{ErrorCode, Timestamp};
+
+use crate::fixture::{Shop, merchants, profiles};
+
+#[tokio::test]
+async fn lists_files_folders_and_globs_by_path() {
+    let shop = Shop::new();
+    for path in ["d/b.parquet", "d/a.parquet", "d/x=1/c.parquet", "d/_tmp/d.parquet", "d/.e.parquet", "d/f.csv"] {
+        shop.write(path, &merchants(&[(1, 1, 1.0)]));
+    }
+    for (pattern, expected) in [
+        ("d/a.parquet", vec!["d/a.parquet"]),
+        ("d", vec!["d/a.parquet", "d/b.parquet", "d/x=1/c.parquet"]),
+        ("d/", vec!["d/a.parquet", "d/b.parquet", "d/x=1/c.parquet"]),
+        ("d/*.parquet", vec!["d/a.parquet", "d/b.parquet"]),
+        ("d/*/*.parquet", vec!["d/_tmp/d.parquet", "d/x=1/c.parquet"]),
+        ("d/**/[bc].parquet", vec!["d/b.parquet", "d/x=1/c.parquet"]),
+        ("d/../d/a.parquet", vec!["d/a.parquet"]),
+    ] {
+        let files = shop.history.roots().list(&shop.path(pattern), "parquet").await.unwrap();
+        let paths: Vec<String> = files.into_iter().map(|file| file.version.path).collect();
+        assert_eq!(paths, expected.iter().map(|path| shop.path(path)).collect::<Vec<_>>(), "{pattern}");
+        // What would be listed is told without looking.
+        for path in ["d/b.parquet", "d/a.parquet", "d/x=1/c.parquet", "d/_tmp/d.parquet", "d/.e.parquet", "d/f.csv"] {
+            let place = shop.history.roots().place(&shop.path(path)).unwrap();
+            let lists = shop.history.roots().lists(&shop.path(pattern), "parquet", &place);
+            assert_eq!(lists, expected.contains(&path), "{pattern} {path}");
+        }
+    }
+    let error = shop.history.roots().list(&shop.path("e"), "parquet").await.unwrap_err();
+    expect!["NOT_FOUND: there is no file `FOLDER/e`, nor a .parquet file below it"].assert_eq(&shop.text(&error));
+}
+
+#[tokio::test]
+async fn a_closed_folder_is_passed_over_and_cannot_be_named() {
+    let shop = Shop::new();
+    for path in ["a.parquet", "data/b.parquet", "data/deep/c.parquet"] {
+        shop.write(path, &merchants(&[(1, 1, 1.0)]));
+    }
+    let (root, data) = (shop.path(""), shop.path("data"));
+    std::os::unix::fs::symlink(&data, shop.path("link")).unwrap();
+    for closed in ["data", "link", "deeper/../data"] {
+        let roots = Roots::open([root.as_str()]).unwrap().closing(shop.path(closed).as_ref()).unwrap();
+        for all in [root.clone(), shop.path("**/*.parquet")] {
+            let files = roots.list(&all, "parquet").await.unwrap();
+            assert_eq!(files.len(), 1, "{all}");
+            assert_eq!(files[0].version.path, shop.path("a.parquet"));
+        }
+        for path in ["data", "data/b.parquet", "data/deep/*.parquet", "link/b.parquet", "./x/../data/new.parquet"] {
+            let error = roots.list(&shop.path(path), "parquet").await.unwrap_err();
+            assert_eq!(error.code(), ErrorCode::PermissionDenied, "{path}: {error}");
+            assert!(error.message().contains("Larder keeps its own data"), "{error}");
+        }
+        // One whose name only begins alike is another.
+        roots.place(&shop.path("data2/b.parquet")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn nothing_outside_of_the_roots_is_opened() {
+    let shop = Shop::new();
+    shop.write("in/a.parquet", &merchants(&[(1, 1, 1.0)]));
+    shop.write("out/a.parquet", &merchants(&[(1, 1, 1.0)]));
+    let inside = shop.path("in");
+    let roots = Roots::open([inside.as_str()]).unwrap();
+    std::os::unix::fs::symlink(shop.path("out"), shop.path("in/link")).unwrap();
+    for path in ["in/../out/a.parquet", "out/*.parquet", "in/link/a.parquet", "inside/a.parquet"] {
+        let error = roots.list(&shop.path(path), "parquet").await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::PermissionDenied, "{path}: {error}");
+        let text = format!("is under none of the roots that `materializer.roots` allows: {inside}");
+        assert!(error.message().ends_with(&text), "{error}");
+        let leads = format!("`{}` leads by a link to `{}`, which", shop.path(path), shop.path("out/a.parquet"));
+        assert_eq!(error.message().starts_with(&leads), path.contains("link"), "{error}");
+    }
+    for (path, text) in [("s3://bucket/x.parquet", "under none of the roots"), ("x.parquet", "is a relative path")] {
+        let error = roots.list(path, "parquet").await.unwrap_err();
+        assert!(error.message().contains(text), "{error}");
+    }
+    let error = roots.list(&inside, "parquet").await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::PermissionDenied, "a link below the folder: {error}");
+    assert!(error.message().contains("in/link/a.parquet` leads by a link to"), "{error}");
+    assert!(roots.list(&format!("file://{inside}/a.parquet"), "parquet").await.is_ok());
+}
+
+/// The rows are those that training reads: a link to a file, one to a folder, one that a pattern meets.
+#[tokio::test]
+async fn files_behind_links_are_materialized() {
+    let shop = Shop::new();
+    shop.write("elsewhere/a.parquet", &profiles(&[("ann", 10, 1, 30)]));
+    shop.write("elsewhere/deep/b.parquet", &profiles(&[("bob", 10, 1, 40)]));
+    shop.write("elsewhere/c.parquet", &merchants(&[(1, 5, 0.1)]));
+    let link = |to: &str, from: &str| {
+        fs::create_dir_all(std::path::Path::new(&shop.path(from)).parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(to, shop.path(from)).unwrap();
+    };
+    link("../elsewhere/a.parquet", "profiles/in.parquet");
+    link("../elsewhere/deep", "profiles/folder");
+    link("../elsewhere/c.parquet", "merchants/in.parquet");
+    for (view, expected) in [("profile", 2), ("merchant_risk", 1)] {
+        let (batches, _) = shop.read(view, TimeRange::ALL).await.unwrap();
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), expected, "{view}");
+    }
+    // What changes behind a link is another file, and a link that is led out of the roots in between is not followed.
+    let (view, project) = (shop.view("merchant_risk"), &shop.catalog.project);
+    let found = shop.history.plan_parts(project, &view, &ReadBefore::default(), Timestamp::MAX).await.unwrap();
+    let PartKind::File(version) = &found.parts[0].what else { unreachable!() };
+    shop.write("elsewhere/c.parquet", &merchants(&[(1, 5, 0.1), (2, 6, 0.2)]));
+    let error = shop.history.roots().reopen(version).await.unwrap_err();
+    assert!(error.message().ends_with("merchants/in.parquet` was changed since it was listed"), "{error}");
+    let outside = tempfile::tempdir().unwrap();
+    fs::copy(shop.path("elsewhere/c.parquet"), outside.path().join("c.parquet")).unwrap();
+    fs::remove_file(shop.path("merchants/in.parquet")).unwrap();
+    link(outside.path().join("c.parquet").to_str().unwrap(), "merchants/in.parquet");
+    let error = shop.history.roots().reopen(version).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::PermissionDenied, "{error}");
+}
+
+#[tokio::test]
+async fn a_link_to_a_folder_that_it_lies_in_is_named() {
+    let shop = Shop::new();
+    shop.write("profiles/a.parquet", &profiles(&[("ann", 10, 1, 30)]));
+    std::os::unix::fs::symlink(".", shop.path("profiles/self")).unwrap();
+    let error = shop.read("profile", TimeRange::ALL).await.unwrap_err();
+    expect!["FAILED_PRECONDITION: source profiles: listing `FOLDER/profiles`: FOLDER/profiles/self points to an ancestor FOLDER/profiles: such a link cannot be followed, remove it"].assert_eq(&shop.text(&error));
+}
