@@ -143,8 +143,11 @@ fn row_groups(metadata: &ParquetMetaData, schema: &Schema, wanted: &Wanted) -> V
     all.filter(may_have_rows).collect()
 }
 
+/// None: the column is none of times. Of one that a dictionary encodes the statistics are those of its values.
 fn time_unit(schema: &Schema, column: &str) -> Option<TimeUnit> {
-    let DataType::Timestamp(unit, _) = schema.field_with_name(column).ok()?.data_type() else { return None };
+    let found = schema.field_with_name(column).ok()?.data_type();
+    let values = if let DataType::Dictionary(_, values) = found { values } else { found };
+    let DataType::Timestamp(unit, _) = values else { return None };
     Some(*unit)
 }
 

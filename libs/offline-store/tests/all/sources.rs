@@ -347,3 +347,28 @@ async fn a_log_that_was_not_read_before_makes_all_files_be_read_beside_it() {
         assert!(parts.iter().all(|part| part.replaces));
     }
 }
+
+/// Arrow's writers keep a dictionary of times as such.
+#[tokio::test]
+async fn the_event_times_of_a_dictionary_are_known() {
+    let shop = Shop::new();
+    let times: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![60_000_000_000, 120_000_000_000]));
+    let keys = arrow::array::Int32Array::from(vec![0, 1, 1]);
+    let times: ArrayRef = Arc::new(DictionaryArray::new(keys, times));
+    let risks: ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![0.1, 0.2, 0.3]));
+    let ids: ArrayRef = Arc::new(arrow::array::Int32Array::from(vec![1, 2, 3]));
+    shop.write("merchants/a.parquet", &batch(vec![("merchant_id", ids), ("at", times), ("risk", risks)]));
+    let (view, project) = (shop.view("merchant_risk"), &shop.catalog.project);
+    let at = |minute: i64| Timestamp::from_micros(minute * MINUTE);
+    let found = shop.history.plan_parts(project, &view, &ReadBefore::default(), at(1)).await.unwrap();
+    let times = found.parts[0].event_times.unwrap();
+    assert_eq!((times.first, times.last), (at(1), at(2)));
+    // What has a later row is met again.
+    let since = ReadBefore { positions: found.positions.into_iter().collect(), ..ReadBefore::default() };
+    let again = shop.history.plan_parts(project, &view, &since, at(5)).await.unwrap();
+    assert_eq!(again.parts.len(), 1);
+    let range = TimeRange { start: Some(at(2)), end: None };
+    let stream = shop.history.read_part(project, &view, &again.parts[0], range).await.unwrap();
+    let batches: Vec<RecordBatch> = futures::TryStreamExt::try_collect(stream.batches).await.unwrap();
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+}
