@@ -5,19 +5,33 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray},
+    array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray, new_null_array},
     compute::{CastOptions, cast_with_options},
     datatypes::{DataType, Float64Type, Int64Type, TimeUnit},
 };
 use larder_types::{Error, Result, ScalarType, ValueType};
 
-/// Whether a column of `found` can become one of `wanted` without loss. Finer times are rounded down.
+/// Whether a column of `found` can become one of `wanted` without loss. Finer times are rounded down. A column without any
+/// value, to which some writers give no type, can become one of any.
 pub(crate) fn can_widen(found: &DataType, wanted: ValueType) -> bool {
+    has_no_values(found) || has_type(found, wanted)
+}
+
+/// Whether all values of a column are null by its type.
+pub(crate) fn has_no_values(found: &DataType) -> bool {
+    match found {
+        DataType::Null => true,
+        DataType::Dictionary(_, value) => has_no_values(value),
+        _ => false,
+    }
+}
+
+fn has_type(found: &DataType, wanted: ValueType) -> bool {
     match wanted {
         ValueType::Scalar(scalar) => can_widen_scalar(found, scalar),
         ValueType::List(item) => match found {
             DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
-                can_widen_scalar(field.data_type(), item)
+                has_no_values(field.data_type()) || can_widen_scalar(field.data_type(), item)
             }
             _ => false,
         },
@@ -55,6 +69,9 @@ pub(crate) fn widen(column: &ArrayRef, wanted: ValueType) -> Result<ArrayRef> {
     if *column.data_type() == target {
         return Ok(Arc::clone(column));
     }
+    if has_no_values(column.data_type()) {
+        return Ok(new_null_array(&target, column.len()));
+    }
     match wanted {
         ValueType::Scalar(ScalarType::Timestamp) => Ok(Arc::new(to_micros(column)?)),
         ValueType::List(ScalarType::Timestamp) => widen_times_of_list(column, &target),
@@ -68,6 +85,9 @@ fn widen_times_of_list(column: &ArrayRef, target: &DataType) -> Result<ArrayRef>
         DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => field,
         _ => return cast(column, target),
     };
+    if has_no_values(found.data_type()) {
+        return cast(column, target);
+    }
     let plain = cast(column, &DataType::List(Arc::clone(found)))?;
     let (_, offsets, values, nulls) = plain.as_list::<i32>().clone().into_parts();
     let values = widen(&values, ScalarType::Timestamp.into())?;
@@ -79,6 +99,7 @@ fn widen_times_of_list(column: &ArrayRef, target: &DataType) -> Result<ArrayRef>
 /// count at the border.
 pub(crate) fn to_micros(column: &ArrayRef) -> Result<TimestampMicrosecondArray> {
     let column = match column.data_type() {
+        found if has_no_values(found) => new_null_array(&ScalarType::Timestamp.arrow(), column.len()),
         DataType::Dictionary(_, value) => cast(column, value)?,
         _ => Arc::clone(column),
     };
@@ -108,19 +129,30 @@ pub(crate) fn can_be_request(found: &DataType, wanted: ValueType) -> bool {
     can_widen(found, wanted) || (wanted == ScalarType::Float64.into() && is_integer(found))
 }
 
-/// Request data as [`ValueType::arrow`] has it; see [`can_be_request`], which must have agreed. An integer that is no
-/// float64 exactly is an error.
-pub(crate) fn widen_request(column: &ArrayRef, wanted: ValueType) -> Result<ArrayRef> {
+/// Request data that cannot be what is wanted: its position in the column, and why.
+pub(crate) struct NotRequest {
+    pub(crate) position: usize,
+    pub(crate) why: String,
+}
+
+/// The first integer of request data that is no float64 exactly, where a float64 is to be made of it; see
+/// [`can_be_request`], which must have agreed.
+pub(crate) fn inexact_request(column: &ArrayRef, wanted: ValueType) -> Result<Option<NotRequest>> {
     if can_widen(column.data_type(), wanted) {
-        return widen(column, wanted);
+        return Ok(None);
     }
     let floats = cast(column, &DataType::Float64)?;
-    let greatest = floats.as_primitive::<Float64Type>().iter().flatten().map(f64::abs).fold(0.0, f64::max);
-    if greatest >= EXACT {
-        let message = format!("{greatest:.0} is beyond the integers that a float64 has exactly: those below 2^53");
-        return Err(Error::invalid_argument(message));
-    }
-    Ok(floats)
+    let is_inexact = |value: Option<f64>| value.is_some_and(|value| value.abs() >= EXACT);
+    let Some(position) = floats.as_primitive::<Float64Type>().iter().position(is_inexact) else { return Ok(None) };
+    let value = cast(&column.slice(position, 1), &DataType::Utf8)?;
+    let value = value.as_string::<i32>().value(0);
+    let why = format!("{value} is beyond the integers that a float64 has exactly: those below 2^53");
+    Ok(Some(NotRequest { position, why }))
+}
+
+/// Request data as [`ValueType::arrow`] has it; see [`can_be_request`] and [`inexact_request`], which must have agreed.
+pub(crate) fn widen_request(column: &ArrayRef, wanted: ValueType) -> Result<ArrayRef> {
+    if can_widen(column.data_type(), wanted) { widen(column, wanted) } else { cast(column, &DataType::Float64) }
 }
 
 /// 2^53: every integer below it is a float64, and no other integer is rounded to less than it.
@@ -139,10 +171,64 @@ pub(crate) fn is_integer(found: &DataType) -> bool {
     }
 }
 
+/// What is there in place of what is wanted, and what would be right. `can_declare`: it is declared somewhere, and could be
+/// declared otherwise.
+pub(crate) fn misfit(found: &DataType, wanted: &str, can_declare: bool) -> String {
+    let known = declarable(found);
+    let wants = if can_declare { "declared" } else { "wanted" };
+    let advice = match known {
+        Some(known) if can_declare => format!("declare it as {known}, or convert it to {wanted}"),
+        Some(_) | None => format!("convert it to {wanted}"),
+    };
+    format!("has type {}, {wanted} is {wants}: {advice}", type_name(found))
+}
+
+/// The name of a type in messages: ours where we have it, and otherwise what Parquet calls it.
+pub(crate) fn type_name(found: &DataType) -> String {
+    match (declarable(found), found) {
+        (Some(known), _) if !is_narrower(found) => known.to_string(),
+        (_, DataType::Dictionary(_, value)) => type_name(value),
+        (_, DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale)) => {
+            format!("decimal({precision}, {scale})")
+        }
+        (_, DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale)) => {
+            format!("decimal({precision}, {scale})")
+        }
+        (_, DataType::Date32 | DataType::Date64) => "date".to_owned(),
+        (_, DataType::Time32(_) | DataType::Time64(_)) => "time of day".to_owned(),
+        (_, DataType::Duration(_)) => "duration".to_owned(),
+        (_, DataType::Struct(_)) => "struct".to_owned(),
+        (_, DataType::Map(..)) => "map".to_owned(),
+        (_, DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)) => {
+            format!("list<{}>", type_name(item.data_type()))
+        }
+        (_, DataType::Null) => "null".to_owned(),
+        (_, other) => other.to_string().to_lowercase(),
+    }
+}
+
+/// Whether we have no type of that width, only wider ones.
+fn is_narrower(found: &DataType) -> bool {
+    match found {
+        DataType::Dictionary(_, value) => is_narrower(value),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            is_narrower(item.data_type())
+        }
+        other => is_small_int(other) || matches!(other, DataType::UInt32 | DataType::Float16 | DataType::Null),
+    }
+}
+
+/// The first of our types that a column of `found` can become without loss: the narrowest, since those come first.
+fn declarable(found: &DataType) -> Option<ValueType> {
+    let scalars = || ScalarType::ALL.into_iter();
+    let mut known = scalars().map(ValueType::Scalar).chain(scalars().map(ValueType::List));
+    known.find(|known| has_type(found, *known))
+}
+
 fn cast(column: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
     let options = CastOptions { safe: false, ..CastOptions::default() };
     cast_with_options(column, target, &options)
-        .map_err(|error| Error::invalid_argument(format!("a column of {}: {error}", column.data_type())))
+        .map_err(|error| Error::invalid_argument(format!("a column of {}: {error}", type_name(column.data_type()))))
 }
 
 #[cfg(test)]
@@ -198,12 +284,73 @@ mod tests {
         assert!(!can_be_request(&DataType::Int64, ScalarType::Float32.into()));
         let ints = |value: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![Some(value), None])) };
         for exact in [0, -7, (1 << 53) - 1, 1 - (1 << 53)] {
+            assert!(inexact_request(&ints(exact), float64).unwrap().is_none());
             let wide = widen_request(&ints(exact), float64).unwrap();
             assert_eq!(wide.as_primitive::<Float64Type>().iter().collect::<Vec<_>>(), [Some(exact as f64), None]);
         }
         for inexact in [(1 << 53) + 1, i64::MIN] {
-            let error = widen_request(&ints(inexact), float64).unwrap_err();
-            assert!(error.message().contains("below 2^53"), "{error}");
+            let column: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(1), Some(inexact), Some(inexact)]));
+            let found = inexact_request(&column, float64).unwrap().unwrap();
+            assert_eq!(found.position, 2);
+            assert!(found.why.starts_with(&format!("{inexact} is beyond")), "{}", found.why);
         }
+    }
+
+    #[test]
+    fn a_column_without_values_becomes_nulls_of_any_type() {
+        let nulls: ArrayRef = Arc::new(arrow::array::NullArray::new(3));
+        let dictionary = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Null));
+        let scalars = ScalarType::ALL.into_iter();
+        for wanted in scalars.clone().map(ValueType::Scalar).chain(scalars.map(ValueType::List)) {
+            assert!(can_widen(&DataType::Null, wanted) && can_widen(&dictionary, wanted));
+            let wide = widen(&nulls, wanted).unwrap();
+            assert_eq!((wide.data_type(), wide.null_count()), (&wanted.arrow(), 3));
+        }
+        assert_eq!(to_micros(&nulls).unwrap().null_count(), 3);
+        assert_eq!(to_int64(&nulls).unwrap().null_count(), 3);
+        // Lists of which all are empty.
+        let mut lists = arrow::array::ListBuilder::new(arrow::array::NullBuilder::new());
+        lists.append(true);
+        lists.append(false);
+        let lists: ArrayRef = Arc::new(lists.finish());
+        for item in ScalarType::ALL {
+            let wide = widen(&lists, ValueType::List(item)).unwrap();
+            assert_eq!((wide.data_type(), wide.null_count()), (&ValueType::List(item).arrow(), 1), "{item}");
+            assert_eq!(wide.as_list::<i32>().value_length(0), 0);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_by_the_names_that_are_declared() {
+        let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        for (found, wanted, expected) in [
+            (
+                DataType::Utf8,
+                "int64",
+                "has type string, int64 is declared: declare it as string, or convert it to int64",
+            ),
+            (dictionary, "int64", "has type string, int64 is declared: declare it as string, or convert it to int64"),
+            (
+                DataType::UInt16,
+                "string",
+                "has type uint16, string is declared: declare it as int32, or convert it to string",
+            ),
+            (
+                DataType::Decimal128(10, 2),
+                "float64",
+                "has type decimal(10, 2), float64 is declared: convert it to float64",
+            ),
+            (DataType::Date32, "string", "has type date, string is declared: convert it to string"),
+            (
+                DataType::new_large_list(DataType::Int64, true),
+                "int64",
+                "has type list<int64>, int64 is declared: declare it as list<int64>, or convert it to int64",
+            ),
+            (DataType::UInt64, "int64", "has type uint64, int64 is declared: convert it to int64"),
+        ] {
+            assert_eq!(misfit(&found, wanted, true), expected);
+        }
+        let wanted = misfit(&DataType::Int64, "string", false);
+        assert_eq!(wanted, "has type int64, string is wanted: convert it to string");
     }
 }

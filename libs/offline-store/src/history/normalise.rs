@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::{
     array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray},
     compute::filter_record_batch,
-    datatypes::{Schema, SchemaRef},
+    datatypes::{DataType, Schema, SchemaRef},
 };
 use larder_types::{Error, Result, ScalarType, Timestamp, ValueType, did_you_mean, near_names};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{HistorySchema, TimeRange};
 use crate::{
     hive,
-    widen::{can_widen, to_micros, widen},
+    widen::{can_widen, has_no_values, misfit, to_micros, type_name, widen},
 };
 
 /// Which columns of a source have what is said of a row besides its values.
@@ -26,6 +26,10 @@ pub struct RowColumns {
     /// Whether it is a deletion.
     pub deleted: Option<String>,
 }
+
+/// What a column is, in messages.
+const EVENT_TIME: &str = "event time";
+const CREATED_TIME: &str = "created time";
 
 /// Where a wanted column comes from.
 #[derive(Debug, Clone)]
@@ -65,6 +69,8 @@ impl Normaliser {
     ) -> Result<Self> {
         let columns = Columns { file, found, path_parts };
         let time = |name: &str, what: &str| columns.of_file(name, ScalarType::Timestamp.into(), what);
+        let event_time = time(&system.event_time, EVENT_TIME)?;
+        columns.check_values(event_time, EVENT_TIME)?;
         let keys = wanted.keys.iter().map(|key| {
             let value_type = ValueType::Scalar(key.key_type.scalar());
             Ok((columns.find(key.name.as_str(), value_type, "join key")?, value_type))
@@ -75,8 +81,8 @@ impl Normaliser {
         });
         Ok(Self {
             file: file.to_owned(),
-            event_time: time(&system.event_time, "event time")?,
-            created_time: system.created_time.as_ref().map(|name| time(name, "created time")).transpose()?,
+            event_time,
+            created_time: system.created_time.as_ref().map(|name| time(name, CREATED_TIME)).transpose()?,
             deleted: system
                 .deleted
                 .as_ref()
@@ -214,10 +220,25 @@ impl Columns<'_> {
         if can_widen(found, wanted) {
             return Ok(index);
         }
-        Err(Error::failed_precondition(format!(
-            "`{}`: column `{name}` ({what}) has type {found}, {wanted} is declared",
-            self.file
-        )))
+        let misfit = match what {
+            EVENT_TIME | CREATED_TIME if matches!(found, DataType::Date32 | DataType::Date64) => {
+                format!("has type {}, {wanted} is wanted: a day is no instant, convert it to one", type_name(found))
+            }
+            EVENT_TIME | CREATED_TIME => misfit(found, &wanted.to_string(), false),
+            _ => misfit(found, &wanted.to_string(), true),
+        };
+        Err(Error::failed_precondition(format!("`{}`: column `{name}` ({what}) {misfit}", self.file)))
+    }
+
+    /// A column that may not be null.
+    fn check_values(&self, index: usize, what: &str) -> Result<()> {
+        let field = self.found.field(index);
+        if has_no_values(field.data_type()) {
+            let (file, name) = (self.file, field.name());
+            let message = format!("`{file}`: column `{name}` ({what}) has no value in any row: every row needs one");
+            return Err(Error::failed_precondition(message));
+        }
+        Ok(())
     }
 
     fn missing(&self, name: &str, wanted: ValueType, what: &str) -> Error {

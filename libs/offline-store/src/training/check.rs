@@ -4,7 +4,7 @@ use arrow::datatypes::{DataType, Schema};
 use larder_definitions::selection::Selection;
 use larder_types::{Error, KeyType, Name, Result, ScalarType, ValueType, near_names};
 
-use crate::widen::{can_be_request, can_widen, is_integer};
+use crate::widen::{can_be_request, can_widen, has_no_values, is_integer, misfit, type_name};
 
 /// The columns that a request needs of its spine.
 #[derive(Debug, Clone)]
@@ -41,11 +41,12 @@ impl Needed {
                 return;
             };
             if !fits(field.data_type()) {
-                let text = format!("column `{name}` ({what}) {}", misfit(field.data_type(), wanted));
+                let text = format!("column `{name}` ({what}) {}", instead(field.data_type(), wanted));
                 wrong.push((name.to_owned(), text));
             }
         };
-        look(&self.time, "the time of each row", "timestamp", &|found| can_widen(found, ScalarType::Timestamp.into()));
+        let is_time = |found: &DataType| !has_no_values(found) && can_widen(found, ScalarType::Timestamp.into());
+        look(&self.time, "the time of each row", ScalarType::Timestamp.as_str(), &is_time);
         for (name, key_type) in &self.keys {
             look(name.as_str(), "join key", &key_type.to_string(), &|found| fits_key(found, *key_type));
         }
@@ -63,25 +64,25 @@ impl Needed {
 }
 
 /// What is there in place of what is wanted, and what to write.
-fn misfit(found: &DataType, wanted: &str) -> String {
-    let advice = if wanted != ScalarType::Timestamp.as_str() {
-        ""
-    } else if matches!(found, DataType::Date32 | DataType::Date64) {
-        ": a day is no instant, write 2026-01-31T00:00:00Z or cast the column"
-    } else {
-        ": times such as 2026-01-31T09:30:00Z, in a column of timestamps"
-    };
-    if *found == DataType::Null {
-        format!("has no value in any row, {wanted} is wanted")
-    } else {
-        format!("has type {found}, {wanted} is wanted{advice}")
+fn instead(found: &DataType, wanted: &str) -> String {
+    if has_no_values(found) {
+        return format!("has no value in any row, {wanted} is wanted");
     }
+    if wanted != ScalarType::Timestamp.as_str() {
+        return misfit(found, wanted, false);
+    }
+    let advice = if matches!(found, DataType::Date32 | DataType::Date64) {
+        "a day is no instant, write 2026-01-31T00:00:00Z or cast the column"
+    } else {
+        "times such as 2026-01-31T09:30:00Z, in a column of timestamps"
+    };
+    format!("has type {}, {wanted} is wanted: {advice}", type_name(found))
 }
 
-/// Integers are keys by value, whatever their width.
+/// Integers are keys by value, whatever their width. Of a key that is null there are no features.
 fn fits_key(found: &DataType, wanted: KeyType) -> bool {
     match wanted {
-        KeyType::Int32 | KeyType::Int64 => is_integer(found),
+        KeyType::Int32 | KeyType::Int64 => is_integer(found) || has_no_values(found),
         KeyType::Bool | KeyType::String | KeyType::Bytes | KeyType::Timestamp => {
             can_widen(found, wanted.scalar().into())
         }

@@ -50,7 +50,7 @@ pub(super) async fn open(path: &str, files: Vec<FoundFile>, needed: &Needed, fol
 
 async fn copy(file: &FoundFile, to: PathBuf) -> Result<PathBuf> {
     let name = &file.version.path;
-    let failed = |error: object_store::Error| store_error(format_args!("reading {name}"), error);
+    let failed = |error: object_store::Error| store_error(format_args!("reading `{name}`"), error);
     let mut chunks = file.place.store.get(&file.place.path).await.map_err(failed)?.into_stream();
     let written = |error: std::io::Error| Error::unavailable(format!("copying `{name}`: {error}"));
     let mut target = tokio::fs::File::create(&to).await.map_err(written)?;
@@ -171,7 +171,7 @@ fn with_times(batch: &RecordBatch, given: &SchemaRef, file: &str, first: u64) ->
         let time = |(row, text): (usize, Option<&str>)| match text {
             None => Ok(None),
             Some(text) => text.trim().parse::<Timestamp>().map(|time| Some(time.as_micros())).map_err(|error| {
-                let row = first + row as u64;
+                let row = first + row as u64 + 1;
                 Error::invalid_field("spine", format!("`{file}`: row {row}, column `{}`: {error}", field.name()))
             }),
         };

@@ -4,7 +4,7 @@ use std::{path::Path as FsPath, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
-    datatypes::{Schema, SchemaRef},
+    datatypes::{DataType, Schema, SchemaRef},
 };
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use larder_types::{Error, ErrorCode, Result};
@@ -13,6 +13,7 @@ use super::{check::Needed, csv, folders::FolderColumns};
 use crate::{
     history::{open_parquet, unreadable},
     storage::{FoundFile, Roots},
+    widen::type_name,
 };
 
 /// The rows that a training set is built for.
@@ -137,12 +138,18 @@ fn without_metadata(schema: &Schema) -> SchemaRef {
 
 /// The files of a spine have the same columns.
 pub(super) fn check_same(first: &Schema, other: &Schema, first_file: &FoundFile, file: &FoundFile) -> Result<()> {
-    let columns = |schema: &Schema| -> Vec<String> {
-        schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect()
+    let columns = |schema: &Schema, type_name: &dyn Fn(&DataType) -> String| -> Vec<String> {
+        schema.fields().iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect()
     };
-    let (expected, found) = (columns(first), columns(other));
+    let exactly = |found: &DataType| found.to_string();
+    let (mut expected, mut found) = (columns(first, &exactly), columns(other, &exactly));
     if expected == found {
         return Ok(());
+    }
+    // By our names, unless those are the same.
+    let ours = [first, other].map(|schema| columns(schema, &type_name));
+    if ours[0] != ours[1] {
+        [expected, found] = ours;
     }
     Err(Error::invalid_field(
         "spine",

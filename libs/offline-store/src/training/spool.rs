@@ -20,7 +20,7 @@ use super::{
 use crate::{
     error::from_engine,
     plan::SpoolFile,
-    widen::{to_int64, to_micros, widen, widen_request},
+    widen::{NotRequest, inexact_request, to_int64, to_micros, widen, widen_request},
 };
 
 /// The column with the row number.
@@ -154,13 +154,8 @@ fn narrow_columns(
     };
     let times = to_micros(column(&needed.time)?)?;
     if let Some(null) = times.nulls().and_then(|nulls| nulls.iter().position(|valid| !valid)) {
-        let row = first_row + null as u64;
-        let place = match file {
-            Some((file, first)) => format!("row {} of `{file}` (row {row} of the spine)", first + null as u64),
-            None => format!("row {row} of the spine"),
-        };
-        let description = format!("{place} has no time: column `{}` is null; rows are counted from 0", needed.time);
-        return Err(Error::invalid_field("spine", description));
+        let place = row_name(file, first_row, null);
+        return Err(Error::invalid_field("spine", format!("{place} has no time: column `{}` is null", needed.time)));
     }
     let mut columns: Vec<ArrayRef> = vec![Arc::new(times.clone())];
     for (name, key) in &needed.keys {
@@ -172,10 +167,24 @@ fn narrow_columns(
         });
     }
     for (name, value_type) in &needed.request {
-        let wide = widen_request(column(name.as_str())?, *value_type);
-        columns.push(wide.map_err(|error| Error::invalid_field(format!("spine.{name}"), error.message()))?);
+        let column = column(name.as_str())?;
+        if let Some(NotRequest { position, why }) = inexact_request(column, *value_type)? {
+            let place = row_name(file, first_row, position);
+            return Err(Error::invalid_field(format!("spine.{name}"), format!("{place}: {why}")));
+        }
+        columns.push(widen_request(column, *value_type)?);
     }
     Ok(Narrow { times, columns })
+}
+
+/// Where a row is, counted from 1: the row at a position of a batch that begins at a row of a file, and of the spine.
+fn row_name(file: Option<&(Arc<str>, u64)>, first_row: u64, position: usize) -> String {
+    let number = |first: u64| first + position as u64 + 1;
+    let of_spine = format!("row {} of the spine", number(first_row));
+    match file {
+        Some((file, first)) => format!("row {} of `{file}` ({of_spine})", number(*first)),
+        None => of_spine,
+    }
 }
 
 /// A file being written.

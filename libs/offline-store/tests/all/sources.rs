@@ -249,7 +249,7 @@ async fn bad_files_are_named_with_what_is_wrong() {
         (
             with("age", texts(["x"])),
             expect![
-                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet`: column `age` (feature age) has type Utf8, int64 is declared"
+                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet`: column `age` (feature age) has type string, int64 is declared: declare it as string, or convert it to int64"
             ],
         ),
         (
@@ -261,13 +261,13 @@ async fn bad_files_are_named_with_what_is_wrong() {
         (
             with("at", Arc::new(arrow::array::Date32Array::from(vec![1]))),
             expect![
-                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet`: column `at` (event time) has type Date32, timestamp is declared"
+                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet`: column `at` (event time) has type date, timestamp is wanted: a day is no instant, convert it to one"
             ],
         ),
         (
             with("customer_id", Arc::new(Int64Array::from(vec![1]))),
             expect![
-                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet`: column `customer_id` (join key) has type Int64, string is declared"
+                "FAILED_PRECONDITION: `FOLDER/profiles/x.parquet`: column `customer_id` (join key) has type int64, string is declared: declare it as int64, or convert it to string"
             ],
         ),
     ];
@@ -346,6 +346,27 @@ async fn a_log_that_was_not_read_before_makes_all_files_be_read_beside_it() {
         assert_eq!((parts.iter().filter(is_file).count(), parts.len()), (files, files + logs));
         assert!(parts.iter().all(|part| part.replaces));
     }
+}
+
+/// As pandas writes a column in which nothing stands.
+#[tokio::test]
+async fn a_column_without_a_value_is_null_whatever_is_declared() {
+    let nothing = || -> ArrayRef { Arc::new(arrow::array::NullArray::new(2)) };
+    let rows = |key: ArrayRef, at: ArrayRef| {
+        let columns = ["made", "age", "score", "town"].map(|name| (name, nothing()));
+        batch([("customer_id", key), ("at", at)].into_iter().chain(columns).collect())
+    };
+    let shop = Shop::new();
+    shop.write("profiles/x.parquet", &rows(texts(["ann", "bob"]), minutes([1, 2])));
+    let (batches, refused) = shop.read("profile", TimeRange::ALL).await.unwrap();
+    assert_eq!((batches[0].num_rows(), refused), (2, 0));
+    assert!((4..7).all(|column| batches[0].column(column).null_count() == 2));
+    shop.write("profiles/x.parquet", &rows(nothing(), minutes([1, 2])));
+    let (batches, refused) = shop.read("profile", TimeRange::ALL).await.unwrap();
+    assert_eq!((batches.len(), refused), (0, 2), "rows without a key");
+    shop.write("profiles/x.parquet", &rows(texts(["ann", "bob"]), nothing()));
+    let error = shop.read("profile", TimeRange::ALL).await.unwrap_err();
+    expect!["FAILED_PRECONDITION: `FOLDER/profiles/x.parquet`: column `at` (event time) has no value in any row: every row needs one"].assert_eq(&shop.text(&error));
 }
 
 /// Arrow's writers keep a dictionary of times as such.

@@ -36,13 +36,13 @@ async fn a_spine_that_lacks_what_is_needed() {
         (
             vec![("customer_id", texts(["ann"])), ("t", numbers())],
             expect![
-                "INVALID_ARGUMENT: the spine: column `t` (the time of each row) has type Int64, timestamp is wanted: times such as 2026-01-31T09:30:00Z, in a column of timestamps"
+                "INVALID_ARGUMENT: the spine: column `t` (the time of each row) has type int64, timestamp is wanted: times such as 2026-01-31T09:30:00Z, in a column of timestamps"
             ],
         ),
         (
             vec![("customer_id", texts(["ann"])), ("t", Arc::new(Date32Array::from(vec![1])))],
             expect![
-                "INVALID_ARGUMENT: the spine: column `t` (the time of each row) has type Date32, timestamp is wanted: a day is no instant, write 2026-01-31T00:00:00Z or cast the column"
+                "INVALID_ARGUMENT: the spine: column `t` (the time of each row) has type date, timestamp is wanted: a day is no instant, write 2026-01-31T00:00:00Z or cast the column"
             ],
         ),
         (
@@ -59,7 +59,9 @@ async fn a_spine_that_lacks_what_is_needed() {
         ),
         (
             vec![("customer_id", numbers()), ("t", minutes([1]))],
-            expect!["INVALID_ARGUMENT: the spine: column `customer_id` (join key) has type Int64, string is wanted"],
+            expect![
+                "INVALID_ARGUMENT: the spine: column `customer_id` (join key) has type int64, string is wanted: convert it to string"
+            ],
         ),
         (
             vec![("x", numbers())],
@@ -95,12 +97,27 @@ async fn request_data_that_is_missing_or_of_another_type() {
         (
             vec![("customer_id", texts(["ann"])), ("t", minutes([1])), ("amount", texts(["1"]))],
             expect![
-                "INVALID_ARGUMENT: the spine: column `amount` (request data of on-demand features) has type Utf8, float64 is wanted"
+                "INVALID_ARGUMENT: the spine: column `amount` (request data of on-demand features) has type string, float64 is wanted: convert it to float64"
             ],
         ),
     ] {
         refused(&shop, references(&["offer.cost"]), stream(batch(columns)), expected).await;
     }
+}
+
+/// The value as it stands there, and its row.
+#[tokio::test]
+async fn request_data_that_no_float64_is() {
+    let shop = Shop::stocked().await;
+    let amounts: ArrayRef = Arc::new(Int64Array::from(vec![1, 9_007_199_254_740_993]));
+    let columns = vec![("customer_id", texts(["ann", "ann"])), ("t", minutes([1, 2])), ("amount", amounts)];
+    refused(
+        &shop,
+        references(&["offer.cost"]),
+        stream(batch(columns)),
+        expect!["INVALID_ARGUMENT: spine.amount: row 2 of the spine: 9007199254740993 is beyond the integers that a float64 has exactly: those below 2^53"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -112,17 +129,25 @@ async fn a_row_without_time_is_named() {
         &shop,
         references(&["rate"]),
         stream(rows.clone()),
-        expect!["INVALID_ARGUMENT: spine: row 1 of the spine has no time: column `t` is null; rows are counted from 0"],
+        expect!["INVALID_ARGUMENT: spine: row 2 of the spine has no time: column `t` is null"],
     )
     .await;
     shop.write("spine/a.parquet", &batch(vec![("t", minutes([1, 2, 3]))]));
     let times: arrow::array::TimestampMicrosecondArray = [Some(1), None].into_iter().collect();
     shop.write("spine/b.parquet", &batch(vec![("t", Arc::new(times.with_timezone("UTC")))]));
-    refused(&shop, references(&["rate"]), Spine::Path(shop.path("spine")), expect!["INVALID_ARGUMENT: spine: row 1 of `FOLDER/spine/b.parquet` (row 4 of the spine) has no time: column `t` is null; rows are counted from 0"]).await;
+    refused(&shop, references(&["rate"]), Spine::Path(shop.path("spine")), expect!["INVALID_ARGUMENT: spine: row 2 of `FOLDER/spine/b.parquet` (row 5 of the spine) has no time: column `t` is null"]).await;
     shop.write_text("spine.csv", "t,x\n2026-01-01T00:00:00Z,1\n,2\n");
-    refused(&shop, references(&["rate"]), Spine::Path(shop.path("spine.csv")), expect!["INVALID_ARGUMENT: spine: row 1 of `FOLDER/spine.csv` (row 1 of the spine) has no time: column `t` is null; rows are counted from 0"]).await;
+    refused(
+        &shop,
+        references(&["rate"]),
+        Spine::Path(shop.path("spine.csv")),
+        expect![
+            "INVALID_ARGUMENT: spine: row 2 of `FOLDER/spine.csv` (row 2 of the spine) has no time: column `t` is null"
+        ],
+    )
+    .await;
     shop.write_text("spine.csv", "t,x\n2026-01-01T00:00:00Z,1\nyesterday,2\n");
-    refused(&shop, references(&["rate"]), Spine::Path(shop.path("spine.csv")), expect!["INVALID_ARGUMENT: spine: `FOLDER/spine.csv`: row 1, column `t`: `yesterday` is not a time: write RFC 3339, e.g. 2026-01-31T08:30:00Z (without a zone it is UTC), or a date"]).await;
+    refused(&shop, references(&["rate"]), Spine::Path(shop.path("spine.csv")), expect!["INVALID_ARGUMENT: spine: `FOLDER/spine.csv`: row 2, column `t`: `yesterday` is not a time: write RFC 3339, e.g. 2026-01-31T08:30:00Z (without a zone it is UTC), or a date"]).await;
 }
 
 #[tokio::test]
@@ -145,6 +170,7 @@ async fn spines_that_cannot_be_read() {
     shop.write("mixed/b.parquet", &batch(vec![("t", minutes([1])), ("u", numbers())]));
     shop.write("kinds/a.parquet", &batch(vec![("t", minutes([1]))]));
     shop.write_text("kinds/more/b.csv", "t\n2026-01-01\n");
+    std::os::unix::fs::symlink("endless.parquet", shop.path("endless.parquet")).unwrap();
     shop.write("folders/merchant_id=x/a.parquet", &batch(vec![("t", minutes([1]))]));
     for (path, expected) in [
         (
@@ -162,10 +188,16 @@ async fn spines_that_cannot_be_read() {
         (
             "mixed",
             expect![[
-                r#"INVALID_ARGUMENT: spine: its files have different columns: `FOLDER/mixed/a.parquet` has t Timestamp(µs, "UTC"); `FOLDER/mixed/b.parquet` has t Timestamp(µs, "UTC"), u Int64"#
+                r#"INVALID_ARGUMENT: spine: its files have different columns: `FOLDER/mixed/a.parquet` has t timestamp; `FOLDER/mixed/b.parquet` has t timestamp, u int64"#
             ]],
         ),
         ("kinds", expect!["INVALID_ARGUMENT: spine: `FOLDER/kinds` names Parquet and CSV files together"]),
+        (
+            "endless.parquet",
+            expect![
+                "FAILED_PRECONDITION: reading `FOLDER/endless.parquet`: Unable to open file FOLDER/endless.parquet: Too many levels of symbolic links (os error 40)"
+            ],
+        ),
         ("nowhere", expect!["NOT_FOUND: there is no file `FOLDER/nowhere`, nor a .parquet or .csv file below it"]),
     ] {
         refused(&shop, references(&["rate"]), Spine::Path(shop.path(path)), expected).await;
@@ -209,6 +241,7 @@ async fn an_output_that_may_not_be_written() {
     shop.write_text("text.parquet", "PAR1 and no more than that");
     shop.write_text("short.parquet", "PAR1");
     shop.write("spines/a.parquet", &batch(vec![("t", minutes([1]))]));
+    std::fs::create_dir(shop.path("folder.parquet")).unwrap();
     std::os::unix::fs::symlink(shop.path("larder.yaml"), shop.path("link.parquet")).unwrap();
     for (path, expected) in [
         (
@@ -220,6 +253,10 @@ async fn an_output_that_may_not_be_written() {
             expect!["INVALID_ARGUMENT: output: `FOLDER/link.parquet` is written as Parquet: name it .parquet"],
         ),
         ("out", expect!["INVALID_ARGUMENT: output: `FOLDER/out` is written as Parquet: name it .parquet"]),
+        (
+            "folder.parquet",
+            expect!["INVALID_ARGUMENT: output: `FOLDER/folder.parquet` is a folder: name a file, in it or beside it"],
+        ),
         (
             "text.parquet",
             expect![
