@@ -109,7 +109,7 @@ pub(crate) async fn apply(context: &Context, arguments: ApplyArguments) -> Outco
     }
     let registry = context.services.registry()?;
     let applied = declared.checked(registry.client.apply(&declared.project, &declared.request).await);
-    let applied = applied.and_then(|applied| registry.explain(applied))?;
+    let applied = applied.and_then(|applied| registry.explain(applied.map_err(|error| declared.explained(error))))?;
     context.console.report(&Changes {
         project: declared.project,
         what: What::Applied { revision: applied.revision, changed: applied.changed },
@@ -215,6 +215,14 @@ impl Declared {
         let Plan { base, changes, consequences, .. } = registry.explain(planned)?;
         let what = What::Planned { base, by: format!("origin {}", self.request.change.origin) };
         Ok(Changes { project: self.project.clone(), what, changes, consequences })
+    }
+
+    /// A project that nothing is declared for is not made.
+    fn explained(&self, error: Error) -> Error {
+        if error.code() == ErrorCode::NotFound && self.request.change.puts.is_empty() {
+            return error.context("nothing is declared here");
+        }
+        error
     }
 
     /// What the registry finds wrong with definitions is told with its places in these files.

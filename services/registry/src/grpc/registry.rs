@@ -15,7 +15,11 @@ use larder_definitions::{
     state::{Declared, ProjectState},
     unknown_name,
 };
-use larder_service::{authorize::Action, call::CallContext, tasks::Tasks};
+use larder_service::{
+    authorize::{Action, Resource, authorize},
+    call::CallContext,
+    tasks::Tasks,
+};
 use larder_types::{Name, ProjectNumber, Result, Revision};
 use tonic::{Request, Response, Status};
 
@@ -72,8 +76,11 @@ impl RegistryService for RegistryGrpc {
         &self,
         request: Request<api::ListProjectsRequest>,
     ) -> Result<Response<api::ListProjectsResponse>, Status> {
-        answer(request, async |_call, api::ListProjectsRequest {}| {
-            let projects = self.projects.all().into_iter().map(|(name, kept)| api::Project {
+        answer(request, async |call, api::ListProjectsRequest {}| {
+            let projects = self.projects.all();
+            let resources: Vec<_> = projects.iter().map(|(name, _)| Resource::project(name.as_str())).collect();
+            authorize(&call.caller, Action::ReadDefinitions, &resources)?;
+            let projects = projects.into_iter().map(|(name, kept)| api::Project {
                 name: name.to_string(),
                 number: kept.number.0,
                 revision: kept.definitions.current().state.revision.0,
@@ -217,13 +224,16 @@ impl RegistryGrpc {
         })
     }
 
-    /// The project to apply to. It is made only for a change that it will take.
+    /// The project to apply to. It is made only for a change that it will take; one that declares nothing makes none.
     async fn project_for(&self, name: &Name, request: &ChangeRequest) -> Result<Arc<Kept>> {
-        if let Ok(kept) = self.projects.get(name.as_str()) {
-            return Ok(kept);
-        }
+        let unknown = match self.projects.get(name.as_str()) {
+            Ok(kept) => return Ok(kept),
+            Err(unknown) => unknown,
+        };
         let empty = ProjectState::empty(name.clone(), ProjectNumber(0));
-        plan(&empty, &whole_change(&empty, request.clone()))?;
+        if plan(&empty, &whole_change(&empty, request.clone()))?.is_empty() {
+            return Err(unknown);
+        }
         self.projects.get_or_create(name).await
     }
 

@@ -190,9 +190,15 @@ async fn a_project_is_made_by_its_first_good_apply_alone() {
     assert_eq!(client.apply(&project(), &bad).await.unwrap_err().code(), ErrorCode::InvalidArgument);
     let stale = ChangeSet { expected_revision: Some(Revision(3)), ..one_more("repo", "new").change };
     assert_eq!(client.apply(&project(), &only(stale)).await.unwrap_err().code(), ErrorCode::Conflict);
+    let nothing = only(of_origin("repo"));
+    assert_eq!(client.apply(&project(), &nothing).await.unwrap_err().code(), ErrorCode::NotFound);
     assert!(client.projects().await.unwrap().is_empty() && storage.contents().await.is_empty());
 
     declare_base(&client).await;
+    let error = client.apply(&name("paymens"), &nothing).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::NotFound);
+    assert!(error.message().contains("did you mean payments?"), "{error}");
+    assert!(!client.apply(&project(), &nothing).await.unwrap().changed);
     client.apply(&name("ledger"), &one_more("repo", "new")).await.unwrap();
     let numbers = |projects: Vec<larder_client::Project>| {
         projects.into_iter().map(|it| (it.name.to_string(), it.number.0, it.revision.0)).collect::<Vec<_>>()
