@@ -52,7 +52,7 @@ pub struct TrainingSet {
 pub enum TrainingSetEvent {
     /// The first: the run this is.
     Started(Box<Run>),
-    /// Rows of the result, in the order of the spine.
+    /// Rows of the result, in the order of the spine; of one without rows, its columns.
     Rows(RecordBatch),
     /// How much was done.
     Progress(Progress),
@@ -236,7 +236,7 @@ fn events(
 ) -> impl Stream<Item = Result<TrainingSetEvent>> {
     async_stream::try_stream! {
         let mut decoder = IpcDecoder::new();
-        let mut whole = false;
+        let (mut whole, mut has_rows) = (false, false);
         while let Some(answer) = answers.next().await {
             // Our own spine is at fault rather than what the service makes of its sudden end.
             if let Ok(error) = refused.try_recv() {
@@ -249,6 +249,7 @@ fn events(
                 }
                 api::get_historical_features_response::Part::Data(piece) => {
                     for rows in decoder.decode(piece)? {
+                        has_rows = true;
                         yield TrainingSetEvent::Rows(rows);
                     }
                 }
@@ -258,6 +259,9 @@ fn events(
                 }
                 api::get_historical_features_response::Part::Finished(run) => {
                     whole = true;
+                    if let Some(schema) = decoder.schema().filter(|_| !has_rows) {
+                        yield TrainingSetEvent::Rows(RecordBatch::new_empty(schema));
+                    }
                     yield TrainingSetEvent::Finished(Box::new(Run::from_wire(run, &Path::ROOT.field("finished"))?));
                 }
             }
