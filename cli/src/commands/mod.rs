@@ -8,6 +8,7 @@ pub(crate) mod init;
 mod interrupted;
 pub(crate) mod materialize;
 pub(crate) mod online;
+mod overwriting;
 pub(crate) mod push;
 pub(crate) mod runs;
 pub(crate) mod selection;

@@ -1,6 +1,7 @@
 //! `larder train`: a training set, point in time.
 
-mod files;
+mod result;
+mod spine;
 
 use std::{
     collections::BTreeMap,
@@ -13,12 +14,17 @@ use arrow::array::RecordBatch;
 use futures::{Stream, StreamExt, stream};
 use indicatif::ProgressBar;
 use larder_client::{TrainingSet, TrainingSetEvent};
-use larder_definitions::{run::Run, selection::Selection};
+use larder_definitions::{Catalog, run::Run, selection::Selection};
 use larder_types::{Error, ErrorCode, KeyType, Name, Result, ScalarType, ValueType};
 use tokio::sync::mpsc;
 
-use self::files::{ResultFile, SpineFile};
-use super::{Context, runs, selection::Features};
+use self::{result::ResultFile, spine::SpineFile};
+use super::{
+    Context,
+    overwriting::{is_same_file, refuse_source_file},
+    runs,
+    selection::Features,
+};
 use crate::{
     console::say,
     exit::Exit,
@@ -60,6 +66,10 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
     let on_server = arguments.on_server || (!arguments.stream && is_url(&arguments.spine));
+    if !on_server && is_same_file(Path::new(&arguments.spine), Path::new(&arguments.out)) {
+        let message = format!("{} is the spine itself: name another file to write", arguments.out);
+        return Err(Failure::wrong(message));
+    }
     let project = context.project()?;
     let set = TrainingSet {
         features: arguments.features.selection(arguments.service.clone())?,
@@ -75,7 +85,10 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
         build_on_server(context, &set).await?
     } else {
         let (spine, out) = (PathBuf::from(&arguments.spine), PathBuf::from(&arguments.out));
-        let spine = SpineFile::open(&spine, &column_types(context, &set).await?)?;
+        let registry = context.services.registry()?;
+        let catalog = registry.explain(registry.client.catalog(&set.project, None).await)?;
+        refuse_source_file(&catalog, &out)?;
+        let spine = SpineFile::open(&spine, &column_types(&catalog, &set))?;
         build_by_stream(context, &set, spine, &out).await?
     };
     let exit = runs::exit(&run);
@@ -130,12 +143,10 @@ async fn build_on_server(context: &Context, set: &TrainingSet) -> Outcome<(Run, 
 }
 
 /// The types that the features need the spine's columns to have, by name. A file of text says nothing of them.
-async fn column_types(context: &Context, set: &TrainingSet) -> Outcome<BTreeMap<String, ValueType>> {
-    let registry = context.services.registry()?;
-    let catalog = registry.explain(registry.client.catalog(&set.project, None).await)?;
+fn column_types(catalog: &Catalog, set: &TrainingSet) -> BTreeMap<String, ValueType> {
     // What is wrong with the request, the materializer says.
-    let Ok(selection) = Selection::resolve(&catalog, &set.features, set.full_names) else {
-        return Ok(BTreeMap::new());
+    let Ok(selection) = Selection::resolve(catalog, &set.features, set.full_names) else {
+        return BTreeMap::new();
     };
     // The width of an integer key does not matter.
     let key = |key_type: KeyType| match key_type {
@@ -146,7 +157,7 @@ async fn column_types(context: &Context, set: &TrainingSet) -> Outcome<BTreeMap<
         selection.entity_columns.iter().map(|(name, key_type)| (name.to_string(), ValueType::Scalar(key(*key_type))));
     let request = selection.request_columns.iter().map(|(name, value_type)| (name.to_string(), *value_type));
     let time = (set.event_time.clone(), ValueType::Scalar(ScalarType::Timestamp));
-    Ok(keys.chain(request).chain([time]).collect())
+    keys.chain(request).chain([time]).collect()
 }
 
 async fn build_by_stream(context: &Context, set: &TrainingSet, file: SpineFile, out: &Path) -> Outcome<(Run, u64)> {

@@ -64,7 +64,7 @@ impl Rows {
 }
 
 /// How a value of the type is written.
-fn hint(value_type: ValueType) -> &'static str {
+pub(crate) fn hint(value_type: ValueType) -> &'static str {
     match value_type {
         ValueType::Scalar(ScalarType::Bool) => "write true or false",
         ValueType::Scalar(ScalarType::Int32) => "write a whole number of 32 bits",

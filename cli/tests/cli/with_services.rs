@@ -293,9 +293,68 @@ fn runs_that_fail_exit_with_6_and_unknown_names_with_1() {
         fs::write(up.folder().join("wrong.csv"), rows(before) + "C1,2026-01-02,much\n").unwrap();
         let (code, err) = train("wrong.csv", &[]);
         let line = before + 2;
-        let message =
-            format!("error: wrong.csv: line {line}, column discount: \"much\" is not a value of type float64\n");
+        let message = format!(
+            "error: wrong.csv: line {line}, column discount: \"much\" is not a value of type float64; write a number such as 12.5, NaN or Infinity\n"
+        );
         assert_eq!((code, err), (1, message));
+    }
+}
+
+/// What a command writes here is never what it, or Larder, reads.
+#[test]
+fn neither_spines_nor_sources_nor_definitions_are_written_over() {
+    let up = Up::start();
+    up.good(&["apply", "--yes"]);
+    let at = |name: &str| up.folder().join(name);
+    let train = |spine: &str, out: &str| up.larder(&["train", "offer_service", "--spine", spine, "--out", out]);
+    assert_eq!(train("data/spine.csv", "spine.parquet").code, 0);
+    std::os::unix::fs::symlink("data", at("link")).unwrap();
+    std::os::unix::fs::symlink("../spine.parquet", at("data/link.parquet")).unwrap();
+    let kept = [at("spine.parquet"), at("data/purchases.parquet"), at("larder.yaml")];
+    let before: Vec<_> = kept.iter().map(|file| fs::read(file).unwrap()).collect();
+    let source = up.folder().join("data/purchases.parquet");
+    for (out, message) in [
+        ("spine.parquet", "spine.parquet is the spine itself: name another file"),
+        ("data/link.parquet", "data/link.parquet is the spine itself"),
+        ("data/purchases.parquet", "is among the files of source `purchase_history`"),
+        ("link/purchases.parquet", "is among the files of source `purchase_history`"),
+        (source.to_str().unwrap(), "is among the files of source `purchase_history`"),
+    ] {
+        let ran = train("spine.parquet", out);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{out}: {}", ran.err);
+        assert!(ran.err.contains(message), "{out}: {}", ran.err);
+    }
+    for (out, message) in [
+        ("larder.yaml", "larder.yaml is a file of definitions"),
+        ("new.yml", "new.yml is a file of definitions"),
+        ("data/purchases.parquet", "is among the files of source `purchase_history`"),
+    ] {
+        let ran = up.larder(&["docs", "--out", out]);
+        assert_eq!(ran.code, 1, "{out}");
+        assert!(ran.err.contains(message), "{out}: {}", ran.err);
+    }
+    assert!(!at("new.yml").exists());
+    let after: Vec<_> = kept.iter().map(|file| fs::read(file).unwrap()).collect();
+    assert!(before == after);
+}
+
+/// A spine without rows gives a training set without rows, with all columns, whoever writes it.
+#[test]
+fn an_empty_spine_gives_an_empty_training_set() {
+    let up = Up::start();
+    up.good(&["apply", "--yes"]);
+    fs::write(up.folder().join("empty.csv"), "customer_id,event_timestamp,discount,label\n").unwrap();
+    for more in [&["--stream"][..], &["--on-server"]] {
+        let out = format!("out{}.parquet", more[0]);
+        let train = ["train", "offer_service", "--spine", "empty.csv", "--out", &out];
+        let trained = up.good(&[&train[..], more].concat());
+        assert!(trained.starts_with(&format!("0 rows in {out}")), "{trained}");
+        let read = fs::File::open(up.folder().join(&out)).unwrap();
+        let read = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(read).unwrap();
+        let columns: Vec<_> = read.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let features = ["orders_30d", "spent_30d", "cart_value", "cart_to_usual_order"];
+        assert_eq!(columns, [&["customer_id", "event_timestamp", "discount", "label"][..], &features].concat());
+        assert_eq!(read.metadata().file_metadata().num_rows(), 0);
     }
 }
 

@@ -1,26 +1,25 @@
-//! Spines and training sets as files on this machine.
+//! Spines as files on this machine.
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, BufReader, BufWriter, Seek},
+    fs::File,
+    io::{BufReader, Read, Seek},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use arrow::{
     array::{RecordBatch, RecordBatchReader},
-    datatypes::{Field, Schema, SchemaRef},
+    datatypes::{Field, Schema},
     error::ArrowError,
-    ipc::{reader::FileReader, writer::FileWriter},
+    ipc::reader::{FileReader, StreamReader},
 };
-use larder_offline_store::training::{parquet_batch, parquet_schema};
 use larder_types::{Error, ScalarType, ValueType};
-use parquet::arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::{
     failure::{Failure, Outcome},
-    input::cell::Cell,
+    input::{cell::Cell, typed},
 };
 
 /// Rows in a batch of a spine.
@@ -51,9 +50,7 @@ impl SpineFile {
                 let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(|error| wrong(error.into()))?;
                 (rows, Box::new(reader))
             }
-            "arrow" | "feather" | "ipc" => {
-                (None, Box::new(FileReader::try_new(BufReader::new(file), None).map_err(wrong)?))
-            }
+            "arrow" | "feather" | "ipc" => (None, arrow_batches(file).map_err(wrong)?),
             "csv" => (None, Box::new(csv_batches(file, types).map_err(wrong)?)),
             _ => {
                 let message = format!("{name} is of no kind that a spine can be: name it .parquet, .arrow or .csv");
@@ -109,14 +106,35 @@ fn wrong_value(path: &Path, schema: &Schema, error: &ArrowError) -> Option<Strin
     let record = file.records().nth(row)?.ok()?;
     let (line, value) = (record.position()?.line(), Cell::Plain(record.get(column)?.to_owned()));
     let wanted = ValueType::from_arrow(field.data_type());
+    let hint = match wanted {
+        Some(ValueType::Scalar(ScalarType::Timestamp)) => "; write RFC 3339, e.g. 2026-01-31T08:30:00Z".to_owned(),
+        Some(wanted) => format!("; {}", typed::hint(wanted)),
+        None => String::new(),
+    };
     let wanted = wanted.map_or_else(|| field.data_type().to_string(), |wanted| wanted.to_string());
-    Some(format!("line {line}, column {}: {value} is not a value of type {wanted}", field.name()))
+    Some(format!("line {line}, column {}: {value} is not a value of type {wanted}{hint}", field.name()))
 }
 
 fn number_after(text: &str, before: &str) -> Option<usize> {
     let (_, rest) = text.split_once(before)?;
     let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     rest[..end].parse().ok()
+}
+
+/// What an Arrow file of the format with an index at its end begins with.
+const INDEXED: &[u8] = b"ARROW1";
+
+/// An Arrow file has an index (Feather V2), or is a stream of batches.
+fn arrow_batches(mut file: File) -> Result<Box<dyn RecordBatchReader + Send>, ArrowError> {
+    let mut begin = Vec::new();
+    (&file).take(INDEXED.len() as u64).read_to_end(&mut begin)?;
+    file.rewind()?;
+    let file = BufReader::new(file);
+    if begin == INDEXED {
+        Ok(Box::new(FileReader::try_new(file, None)?))
+    } else {
+        Ok(Box::new(StreamReader::try_new(file, None)?))
+    }
 }
 
 fn csv_batches(
@@ -136,156 +154,17 @@ fn csv_batches(
     arrow_csv::ReaderBuilder::new(Arc::new(schema)).with_format(format).with_batch_size(BATCH_ROWS).build(file)
 }
 
-/// A file that takes its name when it is whole, and is gone where it never becomes so.
-pub(super) struct ResultFile {
-    path: PathBuf,
-    partial: PathBuf,
-    is_parquet: bool,
-    writer: Option<Writer>,
-}
-
-enum Writer {
-    Parquet(Box<ArrowWriter<File>>, SchemaRef),
-    Arrow(Box<FileWriter<BufWriter<File>>>),
-}
-
-impl ResultFile {
-    /// Parquet or Arrow, by the name of the file.
-    pub(super) fn create(path: &Path) -> Outcome<Self> {
-        let is_parquet = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("parquet" | "pq") => true,
-            Some("arrow" | "feather" | "ipc") => false,
-            Some(_) | None => {
-                let name = path.display();
-                return Err(Failure::wrong(format!(
-                    "{name} is of no kind that can be written: name it .parquet or .arrow"
-                )));
-            }
-        };
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        File::create(&partial)
-            .map_err(|error| Failure::io(format_args!("{} cannot be written", path.display()), &error))?;
-        Ok(Self { path: path.to_owned(), partial, is_parquet, writer: None })
-    }
-
-    /// Adds rows; all batches have the first one's schema.
-    pub(super) fn write(&mut self, batch: &RecordBatch) -> Outcome<()> {
-        let written = self.writer_for(batch.schema().as_ref()).and_then(|writer| match writer {
-            Writer::Parquet(writer, schema) => Ok(writer.write(&parquet_batch(batch, schema)?)?),
-            Writer::Arrow(writer) => writer.write(batch),
-        });
-        written.map_err(|error| self.wrong(&error))
-    }
-
-    /// Makes it whole. What had its name before is there until this one outlives the machine.
-    pub(super) fn finish(mut self) -> Outcome<()> {
-        let closed = match self.writer.take() {
-            None => return Err(Failure::wrong("the spine has no rows, so the training set has none either")),
-            Some(Writer::Parquet(writer, _)) => writer.close().map(|_| ()).map_err(ArrowError::from),
-            Some(Writer::Arrow(mut writer)) => writer.finish(),
-        };
-        let named = closed.and_then(|()| self.take_name().map_err(ArrowError::from));
-        named.map_err(|error| self.wrong(&error))
-    }
-
-    fn take_name(&self) -> io::Result<()> {
-        File::options().write(true).open(&self.partial)?.sync_all()?;
-        fs::rename(&self.partial, &self.path)?;
-        // Windows cannot open a folder as a file; its journal keeps names.
-        if cfg!(unix) { File::open(folder_of(&self.path))?.sync_all() } else { Ok(()) }
-    }
-
-    fn writer_for(&mut self, schema: &Schema) -> Result<&mut Writer, ArrowError> {
-        if let Some(ref mut writer) = self.writer {
-            return Ok(writer);
-        }
-        let (file, schema) = (File::create(&self.partial)?, Arc::new(schema.clone()));
-        let writer = if self.is_parquet {
-            let schema = parquet_schema(&schema);
-            Writer::Parquet(Box::new(ArrowWriter::try_new(file, Arc::clone(&schema), None)?), schema)
-        } else {
-            Writer::Arrow(Box::new(FileWriter::try_new_buffered(file, &schema)?))
-        };
-        Ok(self.writer.insert(writer))
-    }
-
-    fn wrong(&self, error: &ArrowError) -> Failure {
-        Failure::wrong(format!("{} cannot be written: {error}", self.path.display()))
-    }
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-impl Drop for ResultFile {
-    fn drop(&mut self) {
-        // Gone already where it was renamed; nothing can be done where it cannot be removed.
-        let _ = fs::remove_file(&self.partial);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use arrow::{
-        array::{AsArray, Float64Array, Int64Array, StringArray, TimestampSecondArray},
-        datatypes::{DataType, Field, Int64Type, TimeUnit},
+        array::{AsArray, Int64Array},
+        datatypes::{DataType, Int64Type},
+        ipc::writer::{FileWriter, StreamWriter},
     };
 
     use super::*;
-
-    fn batch() -> RecordBatch {
-        RecordBatch::try_from_iter([
-            ("customer_id", Arc::new(StringArray::from(vec!["a", "b"])) as _),
-            ("score", Arc::new(Float64Array::from(vec![Some(f64::NAN), None])) as _),
-        ])
-        .unwrap()
-    }
-
-    #[test]
-    fn what_is_written_is_read_back_and_only_whole_files_have_the_name() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["set.parquet", "set.arrow"] {
-            let path = folder.path().join(name);
-            let mut file = ResultFile::create(&path).unwrap();
-            file.write(&batch()).unwrap();
-            assert!(!path.exists());
-            file.finish().unwrap();
-            let read: Vec<RecordBatch> =
-                SpineFile::open(&path, &BTreeMap::new()).unwrap().collect::<Result<_, _>>().unwrap();
-            assert_eq!(format!("{read:?}"), format!("{:?}", [batch()]));
-        }
-        let mut abandoned = ResultFile::create(&folder.path().join("other.parquet")).unwrap();
-        abandoned.write(&batch()).unwrap();
-        drop(abandoned);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn a_file_without_a_folder_is_in_the_one_where_we_are() {
-        for (path, folder) in [("set.parquet", "."), ("sets/set.parquet", "sets"), ("/set.parquet", "/")] {
-            assert_eq!(folder_of(Path::new(path)), Path::new(folder));
-        }
-    }
-
-    #[test]
-    fn times_in_seconds_are_times_in_parquet_too() {
-        let folder = tempfile::tempdir().unwrap();
-        let times = TimestampSecondArray::from(vec![1, -1]).with_timezone("UTC");
-        let batch = RecordBatch::try_from_iter([("t", Arc::new(times) as _)]).unwrap();
-        for (name, unit) in [("set.parquet", TimeUnit::Millisecond), ("set.arrow", TimeUnit::Second)] {
-            let path = folder.path().join(name);
-            let mut file = ResultFile::create(&path).unwrap();
-            file.write(&batch).unwrap();
-            file.finish().unwrap();
-            let read: Vec<RecordBatch> =
-                SpineFile::open(&path, &BTreeMap::new()).unwrap().collect::<Result<_, _>>().unwrap();
-            let expected = DataType::Timestamp(unit, Some("UTC".into()));
-            assert_eq!(read[0].column(0), &arrow::compute::cast(batch.column(0), &expected).unwrap());
-        }
-    }
 
     #[test]
     fn columns_of_csv_get_the_types_of_all_their_values() {
@@ -300,6 +179,8 @@ mod tests {
         assert!(matches!(schema.field(1).data_type(), DataType::Timestamp(..)), "{schema}");
         assert_eq!(read[0].column(2).as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(1), None]));
     }
+
+    const TIME: &str = "write RFC 3339, e.g. 2026-01-31T08:30:00Z";
 
     #[test]
     fn a_value_of_csv_that_is_none_of_its_type_is_told_with_its_line() {
@@ -320,7 +201,10 @@ mod tests {
         ] {
             fs::write(&path, text).unwrap();
             let error = SpineFile::open(&path, &wanted).unwrap().find_map(Result::err).unwrap();
-            assert_eq!(error.message(), format!("{}: {message}", path.display()));
+            let told = error.message().strip_prefix(&format!("{}: ", path.display())).unwrap();
+            let (value, hint) = told.rsplit_once("; ").unwrap();
+            assert_eq!(value, message);
+            assert_eq!(hint, if message.ends_with("int64") { "write a whole number of 64 bits" } else { TIME });
         }
     }
 
@@ -348,15 +232,35 @@ mod tests {
     }
 
     #[test]
+    fn arrow_files_are_read_with_an_index_and_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spine.arrow");
+        let ids = Int64Array::from_iter_values(0..10);
+        let batch = RecordBatch::try_from_iter([("id", Arc::new(ids) as _)]).unwrap();
+        let read = || SpineFile::open(&path, &BTreeMap::new())?.collect::<Result<Vec<_>, _>>().map_err(Failure::Error);
+        let mut file = FileWriter::try_new(File::create(&path).unwrap(), &batch.schema()).unwrap();
+        file.write(&batch).unwrap();
+        file.finish().unwrap();
+        assert_eq!(read().unwrap(), std::slice::from_ref(&batch));
+        let mut stream = StreamWriter::try_new(File::create(&path).unwrap(), &batch.schema()).unwrap();
+        stream.write(&batch).unwrap();
+        stream.finish().unwrap();
+        assert_eq!(read().unwrap(), [batch]);
+        fs::write(&path, "id\n1\n").unwrap();
+        assert!(read().unwrap_err().to_string().contains("spine.arrow is not a whole .arrow file"));
+    }
+
+    #[test]
     fn files_of_other_kinds_are_refused_by_name() {
-        for (path, message) in [("a.xlsx", "name it .parquet"), ("a", "name it .parquet or .arrow")] {
-            let error = ResultFile::create(Path::new(path)).err().unwrap().to_string();
+        let folder = tempfile::tempdir().unwrap();
+        for (file, message) in [
+            ("cut.parquet", "cut.parquet is not a whole .parquet file"),
+            ("a.xlsx", "name it .parquet, .arrow or .csv"),
+        ] {
+            let path = folder.path().join(file);
+            fs::write(&path, "PAR1").unwrap();
+            let error = SpineFile::open(&path, &BTreeMap::new()).err().unwrap().to_string();
             assert!(error.contains(message), "{error}");
         }
-        let folder = tempfile::tempdir().unwrap();
-        let cut = folder.path().join("cut.parquet");
-        fs::write(&cut, "PAR1").unwrap();
-        let error = SpineFile::open(&cut, &BTreeMap::new()).err().unwrap().to_string();
-        assert!(error.contains("cut.parquet is not a whole .parquet file"), "{error}");
     }
 }
