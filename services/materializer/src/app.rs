@@ -1,11 +1,6 @@
 //! The materializer: creates runs for who asks, works on them, keeps schedules and the push log.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt::Display,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, fmt::Display, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use larder_client::{Projects, RunFilter, RunsClient};
@@ -17,12 +12,13 @@ use larder_definitions::{
 use larder_push_log::Compactor;
 use larder_types::{Clock, Error, Name, Result, Revision, Timestamp};
 use prometheus::IntCounterVec;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     schedule::{Due, due, has_ticked, last_tick},
     training::Training,
+    turns::{Open, Turn, Turns},
     worker::{CATALOG_WITHIN, Worker},
 };
 
@@ -97,25 +93,22 @@ impl Materializer {
     /// Works on runs that nobody works on, several at once but one of each view, until `stop`.
     pub async fn run(&self, stop: &CancellationToken) -> Result<()> {
         let mut working = FuturesUnordered::new();
-        let mut busy = HashSet::new();
+        let mut turns = Turns::default();
         while !stop.is_cancelled() {
             // What is worked on goes on while the registry is asked.
             let open = tokio::select! {
                 open = self.open_runs() => open,
-                Some(view) = working.next() => {
-                    busy.remove(&view);
+                Some(turn) = working.next() => {
+                    turns.is_over(turn, Instant::now());
                     continue;
                 }
             };
-            for (project, run) in open {
-                let RunRequest::Materialize(request) = &run.request else { continue };
-                let view = (project, request.view.clone());
-                if working.len() < self.concurrent_runs && busy.insert(view.clone()) {
-                    working.push(self.work_on(view, run.id, stop));
-                }
-            }
+            self.worker.failures.forget_ended(&open);
+            let places = self.concurrent_runs.saturating_sub(working.len());
+            let next = turns.next(&open, places, Instant::now());
+            working.extend(next.into_iter().map(|turn| self.work_on(turn, stop)));
             tokio::select! {
-                Some(view) = working.next() => drop(busy.remove(&view)),
+                Some(turn) = working.next() => turns.is_over(turn, Instant::now()),
                 () = self.work_there.notified() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = stop.cancelled() => {}
@@ -125,33 +118,28 @@ impl Materializer {
         Ok(())
     }
 
-    /// Works on a run of the view if it can be had; answers the view, which then is free for another.
-    async fn work_on(&self, view: (Name, Name), run_id: String, stop: &CancellationToken) -> (Name, Name) {
-        match self.worker.work(&view.0, &run_id, stop).await {
-            Ok(true) => return view,
-            Ok(false) => {}
-            Err(error) => log_failure(Err(error), run_id, &view.0),
-        }
-        // Somebody else has it, or the registry is away.
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            () = stop.cancelled() => {}
-        }
-        view
+    /// Works on the run whose turn it is, if it can be had.
+    async fn work_on(&self, turn: Turn, stop: &CancellationToken) -> Turn {
+        let worked = self.worker.work(&turn.project, &turn.run, stop).await;
+        log_failure(worked.map(drop), &turn.run, &turn.project);
+        turn
     }
 
     /// Materializations that have not ended, oldest first. Whether somebody works on one, the registry says when it is asked
     /// for the lease.
-    async fn open_runs(&self) -> Vec<(Name, Run)> {
-        let mut open = Vec::new();
+    async fn open_runs(&self) -> Open {
+        let mut open = Open::default();
         for project in self.known_projects().await {
             match self.runs.list_all(&project, RunFilter::open()).await {
-                Ok(runs) => open.extend(runs.into_iter().map(|run| (project.clone(), run))),
+                Ok(runs) => {
+                    open.runs.extend(runs.into_iter().map(|run| (project.clone(), run)));
+                    open.asked.insert(project);
+                }
                 Err(error) => log_failure(Err(error), "the list of runs", &project),
             }
         }
-        open.retain(|(_, run)| matches!(run.request, RunRequest::Materialize(_)));
-        open.sort_by(|(_, a), (_, b)| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        open.runs.retain(|(_, run)| matches!(run.request, RunRequest::Materialize(_)));
+        open.runs.sort_by(|(_, a), (_, b)| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         open
     }
 

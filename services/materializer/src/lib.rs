@@ -1,7 +1,7 @@
 //! The materializer service: history to the online store, training sets, and the push log rewritten. It keeps no metadata
 //! of its own: runs are the registry's, and it scales by adding replicas.
 //!
-//! What is asked for becomes runs ([`app`]); [`worker`] takes and works on them by a plan made in [`mod@plan`], moving rows
+//! What is asked for becomes runs ([`app`]), which have their turns one after the other; [`worker`] takes and works on them by a plan made in [`mod@plan`], moving rows
 //! in [`load`] through [`latest`]; [`schedule`] says what is due; [`training`] builds training sets; [`grpc`] is the wire.
 
 pub mod app;
@@ -13,6 +13,7 @@ pub mod load;
 pub mod plan;
 pub mod schedule;
 pub mod training;
+mod turns;
 pub mod worker;
 
 use std::sync::Arc;

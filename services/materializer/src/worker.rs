@@ -21,6 +21,7 @@ use crate::{
     lease::{self, ANSWER_WITHIN, Lease, Lost, run_span},
     load::{Load, Loader},
     plan::{batches, has_moved_watermarks, read_before, run_plan},
+    turns::Open,
 };
 
 /// How often in a row what may go well later may end the work of a process on a run without any part being done. It takes as
@@ -115,8 +116,11 @@ impl Worker {
         Ok(())
     }
 
-    /// Does the work while the lease is renewed beside it.
+    /// Does the work while the lease is renewed beside it; none where the run was to be stopped before that.
     async fn under_lease(&self, lease: &Lease, run: Run, stop: &CancellationToken) -> Result<Progress, Stopped> {
+        if run.cancel_requested {
+            return Err(Stopped::Cancelled);
+        }
         let done_before = run.progress.parts_done;
         let counts = Mutex::new(run.progress);
         let renewing = lease.keep(|| *counts.lock());
@@ -235,11 +239,32 @@ impl Failures {
     fn forget(&self, lease: &Lease) {
         self.0.lock().remove(&(lease.project().clone(), lease.run_id().to_owned()));
     }
+
+    /// Runs may have been ended by another process.
+    pub(crate) fn forget_ended(&self, open: &Open) {
+        open.forget_ended(&mut self.0.lock());
+    }
 }
 
 fn range_of(scope: Scope) -> TimeRange {
     match scope {
         Scope::Full | Scope::Incremental => TimeRange::ALL,
         Scope::Range { start, end } => TimeRange { start: Some(start), end: Some(end) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn what_went_wrong_with_a_run_is_forgotten_when_another_process_ends_it() {
+        let [shop, other] = ["shop", "other"].map(|name| Name::new(name).unwrap());
+        let failures = Failures::default();
+        failures.0.lock().extend([&shop, &other].map(|project| ((project.clone(), "run".to_owned()), 3)));
+        failures.forget_ended(&Open { runs: Vec::new(), asked: HashSet::from([shop]) });
+        assert_eq!(failures.0.lock().keys().collect::<Vec<_>>(), [&(other, "run".to_owned())]);
     }
 }

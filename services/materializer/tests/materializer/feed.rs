@@ -373,7 +373,11 @@ impl Feed {
     }
 
     pub(crate) async fn view(&self) -> Arc<ResolvedView> {
-        Arc::clone(self.catalog().await.feature_view("profile").unwrap())
+        self.view_of("profile").await
+    }
+
+    pub(crate) async fn view_of(&self, view: &str) -> Arc<ResolvedView> {
+        Arc::clone(self.catalog().await.feature_view(view).unwrap())
     }
 }
 

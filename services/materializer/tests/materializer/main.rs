@@ -10,3 +10,4 @@ mod same_rows;
 mod schedules;
 mod training;
 mod upkeep;
+mod waiting;
