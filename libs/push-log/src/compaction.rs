@@ -13,6 +13,11 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use larder_connections::{read_object, store_error};
 use larder_types::{Clock, Error, Name, Result, Timestamp};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use tokio::{
+    runtime::Handle,
+    task::{JoinError, spawn_blocking},
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     LogPosition, Manifest, ManifestFile, Retired, RetiredItem,
@@ -20,7 +25,7 @@ use crate::{
     encoding::{EncodedFile, encode_files},
     layout::{SourceLog, partition_of},
     manifests,
-    merge::merge,
+    merge::{Merged, merge},
     position::time_ordered_id,
     segment::decode_segment,
 };
@@ -136,14 +141,13 @@ impl Compactor {
             return Ok(Step::NothingToDo(current));
         }
         let mut next = current.successor(time_ordered_id(started), started);
-        let batches = match read_segments(log, &taken).await {
-            Ok(batches) => batches,
+        let segments = match read_segments(log, &taken).await {
+            Ok(segments) => segments,
             // Somebody else compacted and swept them.
             Err(_) if !manifests::is_newest(log, current.number).await? => return Ok(Step::LostRace),
             Err(error) => return Err(error),
         };
-        let rows_read: usize = batches.iter().map(RecordBatch::num_rows).sum();
-        let files = self.encode(keys, batches).await?;
+        let (rows_read, files) = self.encode(keys, segments).await?;
         let (from, to) = range_of(&current.position, &taken);
         let mut written = Vec::with_capacity(files.len());
         for file in files {
@@ -176,12 +180,32 @@ impl Compactor {
         found.iter().take_while(fits).copied().collect()
     }
 
-    /// Sorting and encoding take a while: not on a thread that others wait for.
-    async fn encode(&self, keys: &[Name], batches: Vec<RecordBatch>) -> Result<Vec<EncodedFile>> {
+    /// The rows of segments as files, and how many rows they were. Decoding, sorting and encoding take a while: not on a
+    /// thread that others wait for.
+    async fn encode(&self, keys: &[Name], segments: Vec<(Path, Bytes)>) -> Result<(usize, Vec<EncodedFile>)> {
         let (keys, now) = (keys.to_vec(), self.clock.now());
-        tokio::task::spawn_blocking(move || encode_files(&keys, batches, now))
-            .await
-            .map_err(|error| Error::internal(format!("encoding files of the push log: {error}")).with_source(error))?
+        let encoding = spawn_blocking(move || {
+            let mut batches = Vec::new();
+            for (path, bytes) in segments {
+                batches.extend(decode_segment(path.as_ref(), &bytes)?);
+            }
+            let rows = batches.iter().map(RecordBatch::num_rows).sum();
+            Ok((rows, encode_files(&keys, batches, now)?))
+        });
+        encoding.await.map_err(|error| cut_off("encoding files", error))?
+    }
+
+    /// Decoding, comparing and encoding alternate with reading and writing: all of it is done on a thread of its own, to its
+    /// end or until nobody waits for it any more.
+    async fn merge(&self, inputs: Vec<(Path, u64)>, keys: &[Name], output: Path) -> Result<Merged> {
+        let (store, keys, runtime) = (Arc::clone(&self.store), keys.to_vec(), Handle::current());
+        let given_up = CancellationToken::new();
+        let _given_up_at_the_end = given_up.clone().drop_guard();
+        let merging = spawn_blocking(move || {
+            runtime.block_on(given_up.run_until_cancelled(merge(&store, &inputs, &keys, &output)))
+        });
+        let merged = merging.await.map_err(|error| cut_off("merging files", error))?;
+        merged.unwrap_or_else(|| Err(Error::unavailable("merging files of the push log was given up")))
     }
 
     async fn merge_small_files(&self, log: &SourceLog, keys: &[Name], report: &mut CompactionReport) -> Result<Step> {
@@ -190,7 +214,7 @@ impl Compactor {
         let Some(small) = self.small_files(&current, keys) else { return Ok(Step::NothingToDo(current)) };
         let inputs: Vec<_> = small.iter().map(|file| (log.file(&file.path), file.size)).collect();
         let path = format!("{}/{}.parquet", partition_of(&small[0].path), time_ordered_id(started).as_hyphenated());
-        let merged = match merge(&self.store, &inputs, keys, &log.file(&path)).await {
+        let merged = match self.merge(inputs, keys, log.file(&path)).await {
             Ok(merged) => merged,
             Err(_) if !manifests::is_newest(log, current.number).await? => {
                 remove(log, &path).await;
@@ -273,16 +297,19 @@ fn lost_race(source: &Name, report: &mut CompactionReport) -> Result<()> {
     )))
 }
 
-async fn read_segments(log: &SourceLog, segments: &[FoundSegment]) -> Result<Vec<RecordBatch>> {
-    let reads: Vec<_> = segments.iter().map(|segment| read_segment(log.clone(), *segment).boxed()).collect();
-    let batches: Vec<_> = futures::stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
-    Ok(batches.concat())
+fn cut_off(what: &str, error: JoinError) -> Error {
+    Error::internal(format!("{what} of the push log: {error}")).with_source(error)
 }
 
-async fn read_segment(log: SourceLog, segment: FoundSegment) -> Result<Vec<RecordBatch>> {
+async fn read_segments(log: &SourceLog, segments: &[FoundSegment]) -> Result<Vec<(Path, Bytes)>> {
+    let reads: Vec<_> = segments.iter().map(|segment| read_segment(log.clone(), *segment).boxed()).collect();
+    futures::stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await
+}
+
+async fn read_segment(log: SourceLog, segment: FoundSegment) -> Result<(Path, Bytes)> {
     let path = log.segment(segment.position);
     let bytes = read_object(log.store.as_ref(), &path).await?.ok_or_else(|| vanished(&path))?;
-    decode_segment(path.as_ref(), &bytes)
+    Ok((path, bytes))
 }
 
 /// Names are new, so writing one again after a lost reply replaces it by the same.

@@ -1,13 +1,22 @@
 //! What compactions and sweeps leave behind.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use futures::TryStreamExt;
 use larder_push_log::{CompactorOptions, FileFormat, SweepReport};
 use larder_types::Clock;
 use object_store::{ObjectStore, ObjectStoreExt};
+use parking_lot::Mutex;
 
-use crate::support::{Content, DAY, Log, contents, deduped, identified};
+use crate::{
+    support::{Content, DAY, Log, contents, deduped, identified},
+    watched::{Touch, Watched},
+};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -161,4 +170,23 @@ async fn compactions_at_the_same_time_do_not_double_anything() {
     log.sweep().await.unwrap();
     let stored: BTreeSet<_> = names(&log, "").await.into_iter().filter(|name| name.ends_with(".parquet")).collect();
     assert_eq!(stored, snapshot.files.iter().map(|file| file.path.to_string()).collect());
+}
+
+/// A merge decodes what it reads at once where it reads it: not on a thread that others wait for.
+#[tokio::test]
+async fn files_are_merged_beside_the_threads_that_others_wait_for() {
+    let readers = Arc::new(Mutex::new(HashSet::new()));
+    let seen = Arc::clone(&readers);
+    let log = Log::new(Arc::new(Watched::new(move |touch, path| {
+        if touch == Touch::Read && path.as_ref().ends_with(".parquet") {
+            seen.lock().insert(thread::current().id());
+        }
+    })));
+    let writer = log.writer();
+    for number in 0..30 {
+        log.append(&writer, &format!("{number}"), &contents(20, number)).await.unwrap();
+    }
+    assert!(log.compact().await.unwrap().files_merged >= 3);
+    let readers = readers.lock().clone();
+    assert!(!readers.is_empty() && !readers.contains(&thread::current().id()), "{readers:?}");
 }

@@ -10,4 +10,5 @@ mod interleavings;
 mod panics;
 mod reading;
 mod support;
+mod watched;
 mod writing;
