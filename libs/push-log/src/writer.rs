@@ -72,8 +72,8 @@ pub struct PushLogWriter {
     options: WriterOptions,
     waiting: Arc<Semaphore>,
     sources: Mutex<Sources>,
-    /// The tasks that write, one a source. Each ends when its queue is closed; one that panics closes its queue, its
-    /// callers hear that the outcome is not known, and the next append of the source starts another.
+    /// The tasks that write, one a source, called `push log` in logs. Each ends when its queue is closed; one that panics
+    /// closes its queue, its callers hear that the outcome is not known, and the next append of the source starts another.
     tasks: TaskTracker,
 }
 
@@ -193,7 +193,9 @@ impl PushLogWriter {
     fn start(&self, id: WriterId, project: &Name, source: &Name) -> mpsc::Sender<Append> {
         let (queue, waiting) = mpsc::channel(QUEUED_APPENDS);
         let log = SourceLog::new(Arc::clone(&self.store), &self.root, project, source);
-        self.tasks.spawn(Committer::new(log, id, self.options.clone()).run(waiting));
+        // Of no trace: it outlives the append that it happens to be started for.
+        let span = tracing::info_span!(parent: None, "task", name = "push log", %project, %source);
+        self.tasks.spawn(Committer::new(log, id, self.options.clone()).run(waiting).instrument(span));
         queue
     }
 }
