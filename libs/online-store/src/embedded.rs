@@ -148,7 +148,7 @@ impl OnlineStore for EmbeddedStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { key_at_once: true, durable: true }
+        Capabilities { key_at_once: true }
     }
 
     async fn check_health(&self) -> Result<()> {

@@ -113,6 +113,4 @@ pub struct SweepReport {
 pub struct Capabilities {
     /// The rows of one [`KeyWrite`] become visible together, and a read sees all or none of them.
     pub key_at_once: bool,
-    /// An answered write outlives process and machine by the store's own doing, not by how somebody set it up.
-    pub durable: bool,
 }

@@ -65,7 +65,7 @@ impl OnlineStore for NaiveStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { key_at_once: true, durable: false }
+        Capabilities { key_at_once: true }
     }
 
     async fn check_health(&self) -> Result<()> {
