@@ -68,14 +68,10 @@ impl Action {
 pub enum ResourceKind {
     /// A whole project.
     Project,
-    /// An entity.
-    Entity,
     /// A data or push source.
     Source,
     /// A feature view, on demand or not.
     FeatureView,
-    /// A feature service.
-    FeatureService,
     /// A run.
     Run,
     /// A file or folder named in a request.
@@ -86,10 +82,8 @@ impl ResourceKind {
     fn as_str(self) -> &'static str {
         match self {
             Self::Project => "project",
-            Self::Entity => "entity",
             Self::Source => "source",
             Self::FeatureView => "feature_view",
-            Self::FeatureService => "feature_service",
             Self::Run => "run",
             Self::Path => "path",
         }
@@ -128,12 +122,9 @@ impl fmt::Display for Resource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             ResourceKind::Project => write!(f, "project {}", self.name),
-            ResourceKind::Entity
-            | ResourceKind::Source
-            | ResourceKind::FeatureView
-            | ResourceKind::FeatureService
-            | ResourceKind::Run
-            | ResourceKind::Path => write!(f, "{} {}/{}", self.kind.as_str(), self.project, self.name),
+            ResourceKind::Source | ResourceKind::FeatureView | ResourceKind::Run | ResourceKind::Path => {
+                write!(f, "{} {}/{}", self.kind.as_str(), self.project, self.name)
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What runs in one process, and the order in which it stops: not ready → stop accepting → drain calls → background
-//! tasks → flush → close. Each phase says in the log what it still waits for.
+//! tasks → flush. Each phase says in the log what it still waits for.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -34,7 +34,6 @@ pub struct Host {
     servers: Vec<(&'static str, Work)>,
     admins: Vec<Work>,
     flushes: Vec<(&'static str, Work)>,
-    closes: Vec<(&'static str, Work)>,
 }
 
 impl Host {
@@ -52,7 +51,6 @@ impl Host {
             servers: Vec::new(),
             admins: Vec::new(),
             flushes: Vec::new(),
-            closes: Vec::new(),
         }
     }
 
@@ -70,11 +68,6 @@ impl Host {
     /// Writes out what is in memory, once no call is served and no task runs.
     pub fn flush(&mut self, name: &'static str, work: impl Future<Output = Result<()>> + Send + 'static) {
         self.flushes.push((name, Box::pin(work)));
-    }
-
-    /// Closes a store or a pool, last.
-    pub fn close(&mut self, name: &'static str, work: impl Future<Output = Result<()>> + Send + 'static) {
-        self.closes.push((name, Box::pin(work)));
     }
 
     /// Runs until the shutdown begins, then stops in order. The error is the failure that began the shutdown, or the
@@ -103,9 +96,8 @@ impl Host {
         drain_calls(&self.endpoints, self.drain_timeout, servers).await;
         info!(phase = "background tasks", pending = %self.pending_tasks(), "stopping");
         let tasks = self.tasks.stop(self.drain_timeout).await;
-        let flushed = run_phase("flush", std::mem::take(&mut self.flushes)).await;
-        let closed = run_phase("close", std::mem::take(&mut self.closes)).await;
-        flushed.and(closed).and(tasks)
+        let flushed = flush(std::mem::take(&mut self.flushes)).await;
+        flushed.and(tasks)
     }
 
     fn pending_tasks(&self) -> String {
@@ -155,13 +147,13 @@ fn spawn_all(works: Vec<(&'static str, Work)>, shutdown: &Shutdown) -> JoinSet<(
     set
 }
 
-/// Does the works of a phase one after the other; a failure is logged and does not keep the next from its turn.
-async fn run_phase(phase: &'static str, works: Vec<(&'static str, Work)>) -> Result<()> {
+/// Does the works one after the other; a failure is logged and does not keep the next from its turn.
+async fn flush(works: Vec<(&'static str, Work)>) -> Result<()> {
     let mut outcome = Ok(());
     for (name, work) in works {
-        info!(phase, pending = name, "stopping");
-        if let Err(error) = narrate(work, || info!(phase, pending = name, "still waiting")).await {
-            tracing::error!(phase, name, %error, "failed while stopping");
+        info!(phase = "flush", pending = name, "stopping");
+        if let Err(error) = narrate(work, || info!(phase = "flush", pending = name, "still waiting")).await {
+            tracing::error!(phase = "flush", name, %error, "failed while stopping");
             outcome = outcome.and(Err(error.context(name)));
         }
     }

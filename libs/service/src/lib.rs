@@ -1,7 +1,8 @@
 //! What every binary shares: configuration, telemetry, the gRPC server and its layers, the admin port, supervision of
 //! background tasks, and shutdown.
 //!
-//! It knows nothing of features, stores or definitions. Nothing is global but the log subscriber and the panic hook that
+//! It knows nothing of what features, stores and definitions are: [`authorize`] has words for what can be done and to which
+//! kinds of things, for rights and the audit log. Nothing is global but the log subscriber and the panic hook that
 //! [`telemetry::install`] sets: listeners, metrics, readiness and the shutdown signal are arguments, so that many
 //! services live in one process, and every test has its own.
 
