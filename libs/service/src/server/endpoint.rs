@@ -52,6 +52,10 @@ use crate::{
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 64 << 20;
 
+/// How many calls of a connection may be given up before they were looked at. Above it the connection is ended, with all of
+/// its calls; the transport's own limit is 20, which a few callers with short deadlines reach while the service is busy.
+const GIVEN_UP: usize = 10_000;
+
 /// All services of one server behind all of its layers. A clone is the same endpoint.
 ///
 /// It is a tower service: [`Endpoint::serve`] puts it on the network, and a generated client takes it as its transport.
@@ -104,6 +108,7 @@ impl Endpoint {
             .http2_keepalive_timeout(Some(*config.keepalive_timeout))
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_max_pending_accept_reset_streams(Some(GIVEN_UP))
             .serve_with_incoming_shutdown(self, incoming, stop.cancelled_owned())
             .await
             .map_err(|error| Error::unavailable("the gRPC port cannot be served").with_source(error))
@@ -176,11 +181,11 @@ impl Service<Request<Body>> for Endpoint {
             Ok(deadline) => deadline,
             Err(error) => return refused(method, &error),
         };
-        let place = match shared.limits.enter(method) {
+        let caller = caller_of(&request);
+        let place = match shared.limits.enter(method, &caller.address) {
             Ok(place) => place,
             Err(error) => return refused(method, &error),
         };
-        let caller = caller_of(&request);
         let span = trace::call_span(&method.path, &caller.address, request.headers());
         request.extensions_mut().insert(CallContext { caller, deadline });
         let call = Call::begin(Arc::clone(method), place, span.clone());

@@ -10,6 +10,10 @@ use larder_service::{
     config::{ByteSize, Span},
 };
 use larder_types::ErrorCode;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+};
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, transport::Channel};
@@ -26,6 +30,94 @@ async fn serve(world: &World) -> Channel {
     let address = listener.local_addr().unwrap();
     tokio::spawn(world.endpoint().serve(listener, CancellationToken::new()));
     Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+}
+
+/// The process is one, however many streams it needs; its callers may be any number.
+#[tokio::test]
+async fn streams_of_the_process_itself_take_no_place_of_its_callers() {
+    let mut world = World::new();
+    world.config.max_streams = 1;
+    let endpoint = world.endpoint();
+    let listener = larder_test_kit::listener().await;
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(endpoint.clone().serve(listener, CancellationToken::new()));
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+
+    let own = ServingServiceClient::new(endpoint.clone());
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(own.clone().stream_online_features(tokio_stream::pending()).await.unwrap().into_inner());
+    }
+    let mut over_a_port = ServingServiceClient::new(channel);
+    let (requests, receive) = tokio::sync::mpsc::channel(1);
+    let requested = tokio_stream::wrappers::ReceiverStream::new(receive);
+    let first = over_a_port.stream_online_features(requested).await.unwrap();
+    let second = over_a_port.stream_online_features(tokio_stream::pending()).await.unwrap_err();
+    assert_eq!(second.code(), Code::ResourceExhausted);
+    assert!(second.message().contains("limit of 1 open streams (server.max_streams)"), "{second}");
+    open.push(own.clone().stream_online_features(tokio_stream::pending()).await.unwrap().into_inner());
+
+    // A stop waits for them all the same.
+    drop((first, requests));
+    let mut drained = std::pin::pin!(endpoint.drained());
+    while endpoint.pending().count() > 4 {
+        tokio::task::yield_now().await;
+    }
+    assert!(futures::poll!(drained.as_mut()).is_pending());
+    drop(open);
+    drained.await;
+}
+
+/// A thread that serves, and stands still while it is told to.
+fn serve_on_a_thread(world: &World, listener: std::net::TcpListener) -> mpsc::UnboundedSender<Pause> {
+    let endpoint = world.endpoint();
+    let (pause, mut pauses) = mpsc::unbounded_channel::<Pause>();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            tokio::spawn(endpoint.serve(TcpListener::from_std(listener).unwrap(), CancellationToken::new()));
+            while let Some(Pause { begun, over }) = pauses.recv().await {
+                begun.send(()).unwrap();
+                let _ = over.recv();
+            }
+        });
+    });
+    pause
+}
+
+struct Pause {
+    begun: oneshot::Sender<()>,
+    over: std::sync::mpsc::Receiver<()>,
+}
+
+/// Callers with short deadlines give up many calls while a service is busy: that ends no others of their connection.
+#[tokio::test]
+async fn calls_that_are_given_up_end_no_others() {
+    let mut world = World::new();
+    let listener = larder_test_kit::listener().await.into_std().unwrap();
+    let address = listener.local_addr().unwrap();
+    let pauses = serve_on_a_thread(&world, listener);
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let client = ServingServiceClient::new(channel);
+    let waiting = tokio::spawn({
+        let mut client = client.clone();
+        async move { client.get_online_features(ask("wait")).await }
+    });
+    world.arrivals.recv().await.unwrap();
+
+    let ((begun, has_begun), (end, over)) = (oneshot::channel(), std::sync::mpsc::channel());
+    pauses.send(Pause { begun, over }).unwrap_or_else(|_| panic!("the thread is there"));
+    has_begun.await.unwrap();
+    let given_up = (0..200).map(|_| {
+        let mut client = client.clone();
+        async move { tokio::time::timeout(Duration::from_millis(50), client.get_online_features(ask("answer"))).await }
+    });
+    assert!(futures::future::join_all(given_up).await.iter().all(Result::is_err));
+    end.send(()).unwrap();
+
+    client.clone().get_online_features(ask("answer")).await.unwrap();
+    world.gate.add_permits(1);
+    waiting.await.unwrap().unwrap();
 }
 
 #[tokio::test]

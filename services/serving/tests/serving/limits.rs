@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Clients of `endpoint` in process and over a port, which is closed when the sender is dropped.
-async fn both_ways(endpoint: Endpoint) -> ([ServingClient; 2], oneshot::Sender<()>) {
+pub(crate) async fn both_ways(endpoint: Endpoint) -> ([ServingClient; 2], oneshot::Sender<()>) {
     let listener = larder_test_kit::listener().await;
     let address = listener.local_addr().unwrap().to_string();
     let (open, closed) = oneshot::channel::<()>();

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use larder_client::{OnlineRequest, ServingClient, Transport};
+use larder_client::OnlineRequest;
 use larder_service::config::ByteSize;
 use larder_types::{Clock, ErrorCode};
 use tokio::sync::mpsc;
 
 use crate::{
     held_store::Held,
+    limits::both_ways,
     shop::{ints, references, service, shop, table},
 };
 
@@ -76,7 +77,7 @@ async fn limits_hold_for_each_message_of_a_stream() {
         config.server.max_request_bytes = ByteSize(1_024);
         config.server.max_streams = 1;
     });
-    let client = ServingClient::new(Transport::in_process(endpoint));
+    let ([client, over_a_port], _open) = both_ways(endpoint).await;
     let all = |count: i64| service("profile_service", vec![("customer_id", ints(&(1..=count).collect::<Vec<_>>()))]);
     let cases = [
         (all(11), ErrorCode::ResourceExhausted, "serving.limits.max_values"),
@@ -91,8 +92,10 @@ async fn limits_hold_for_each_message_of_a_stream() {
         assert!(error.message().contains(limit), "{error}");
         assert!(answers[..50].iter().all(Result::is_ok));
     }
-    let open = client.stream_online_features(stream::pending()).await.unwrap();
-    let Err(error) = client.stream_online_features(stream::pending()).await else { panic!("two streams are open") };
+    let open = over_a_port.stream_online_features(stream::pending()).await.unwrap();
+    let Err(error) = over_a_port.stream_online_features(stream::pending()).await else {
+        panic!("two streams are open")
+    };
     assert_eq!(error.code(), ErrorCode::ResourceExhausted, "{error}");
     assert!(error.message().contains("server.max_streams"), "{error}");
     drop(open);
