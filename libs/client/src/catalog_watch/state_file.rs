@@ -3,14 +3,18 @@
 //! A cache: whatever cannot be read counts as nothing.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use larder_contracts::catalog::{decode_kept, encode_kept};
 use larder_definitions::Catalog;
 use larder_types::{Error, Name, Result};
+
+/// As any file that is created, before the process's mask.
+const READABLE: u32 = 0o666;
 
 #[derive(Debug, Clone)]
 pub(super) struct StateFile {
@@ -52,11 +56,42 @@ impl StateFile {
 
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
-        let beside = self.path.with_extension(format!("{}.new", std::process::id()));
-        let mut file = File::create(&beside)?;
+        // Of a name of its own: others may keep the same catalog in the same folder at the same time.
+        let mut beside = tempfile::Builder::new();
+        let beside = beside.suffix(".new").permissions(Permissions::from_mode(READABLE));
+        let mut file = beside.tempfile_in(&self.folder)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.path)?;
+        file.as_file().sync_all()?;
+        file.persist(&self.path)?;
         File::open(&self.folder)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_types::{ProjectNumber, Revision, Timestamp};
+
+    use super::*;
+
+    /// As services of one process do that have one state folder.
+    #[test]
+    fn several_keep_a_catalog_in_one_place_at_the_same_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let project = Name::new("payments").unwrap();
+        let catalog =
+            |revision| Catalog::empty(project.clone(), ProjectNumber(1), Revision(revision), Timestamp::from_micros(0));
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let (file, catalog) = (StateFile::new(folder.path(), &project), &catalog);
+                scope.spawn(move || {
+                    for number in 0..25 {
+                        file.write(&catalog(writer * 25 + number)).unwrap();
+                        assert!(file.read(&catalog(0).project).is_some());
+                    }
+                });
+            }
+        });
+        let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["payments.catalog"]);
     }
 }
