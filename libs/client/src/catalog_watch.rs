@@ -82,6 +82,11 @@ impl CatalogWatch {
         self.contact.borrow().heard_at.map(|at| at.elapsed())
     }
 
+    /// What was wrong last with the way to the registry, until all is well again.
+    pub(crate) fn problem(&self) -> Option<Arc<str>> {
+        self.contact.borrow().problem.clone()
+    }
+
     /// A catalog of at least `min_revision`, at once or as soon as it comes within `patience`.
     ///
     /// UNAVAILABLE where none ever came, DEADLINE_EXCEEDED where the newest one is older.
@@ -99,8 +104,7 @@ impl CatalogWatch {
 
     fn behind(&self, wanted: Revision, patience: Duration) -> Error {
         let Self { project, .. } = self;
-        let problem = self.contact.borrow().problem.clone();
-        let why = problem.map(|problem| format!(": {problem}")).unwrap_or_default();
+        let why = self.problem().map(|problem| format!(": {problem}")).unwrap_or_default();
         match self.latest() {
             None => Error::unavailable(format!("no catalog of project {project} is here yet{why}")),
             Some(catalog) => Error::deadline_exceeded(format!(

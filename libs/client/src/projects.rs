@@ -3,7 +3,15 @@
 //! A project is followed from the first request that names it. Whatever is made of a catalog is made before anybody is given
 //! it, and replaced as a whole: a request takes one and keeps it.
 
-use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    future::Future,
+    panic::resume_unwind,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use larder_definitions::{Catalog, unknown_name};
 use larder_types::{Error, ErrorCode, Name, Result, Revision};
@@ -27,8 +35,12 @@ const ASK_WITHIN: Duration = Duration::from_secs(2);
 /// How long the registry may take to answer one who asks after its health.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(3);
 
-/// How long the registry may be silent about a project that is followed.
-const SILENCE: Duration = Duration::from_secs(30);
+/// For so many heartbeats the registry may be silent about a project that is followed, and its first catalog may be on its
+/// way: 30 s.
+const SILENT_BEATS: u32 = 15;
+
+/// So many projects are named where something is wrong with more.
+const NAMED: usize = 5;
 
 /// Every project somebody asked about. Cheap to clone.
 pub struct Projects<T>(Arc<Shared<T>>);
@@ -100,40 +112,48 @@ impl<T: Send + Sync + 'static> Projects<T> {
         self.0.followed.read().keys().cloned().collect()
     }
 
-    /// The projects with a catalog, of which the registry was not heard for longer than `limit`: their catalogs may be old.
-    fn silent_for(&self, limit: Duration) -> Vec<Name> {
-        let is_silent = |followed: &Followed<T>| {
-            let age = followed.watch.age().unwrap_or_else(|| followed.since.elapsed());
-            age > limit && followed.watch.latest().is_some()
-        };
+    /// Those of the followed projects that `is` picks, by name.
+    fn those(&self, is: impl Fn(&Name, &Followed<T>) -> bool) -> Vec<(Name, Followed<T>)> {
         let followed = self.0.followed.read();
-        let mut names: Vec<_> =
-            followed.iter().filter(|(_, followed)| is_silent(followed)).map(|(name, _)| name.clone()).collect();
-        names.sort();
-        names
+        let picked = followed.iter().filter(|(name, followed)| is(name, followed));
+        let mut picked: Vec<_> = picked.map(|(name, followed)| (name.clone(), followed.clone())).collect();
+        picked.sort_by(|(a, _), (b, _)| a.cmp(b));
+        picked
     }
 
-    /// UNAVAILABLE while the registry does not answer, and while it was not heard of for long by what follows a project's
-    /// catalog; for a condition of readiness.
+    /// UNAVAILABLE while the registry does not answer, while it was not heard of for long by what follows a project's
+    /// catalog, and while a project that it has is followed for long and no catalog of it came; for a condition of readiness.
     pub async fn check_health(&self) -> Result<()> {
         let asked = RegistryClient::new(self.0.registry.clone()).within(HEALTHY_WITHIN).projects().await;
-        // A registry with too much to do is there.
-        if let Err(error) = asked
-            && error.code() != ErrorCode::ResourceExhausted
-        {
-            return Err(Error::unavailable(format!("the registry does not answer: {error}")).with_source(error));
-        }
-        match self.silent_for(SILENCE).as_slice() {
-            [] => Ok(()),
-            names => {
-                let names: Vec<_> = names.iter().map(Name::as_str).collect();
-                Err(Error::unavailable(format!(
-                    "the catalogs of {} may be old: nothing was heard of them for {} s",
-                    names.join(", "),
-                    SILENCE.as_secs()
-                )))
+        let known: HashSet<Name> = match asked {
+            Ok(projects) => projects.into_iter().map(|project| project.name).collect(),
+            // A registry with too much to do is there.
+            Err(error) if error.code() == ErrorCode::ResourceExhausted => HashSet::new(),
+            Err(error) => {
+                return Err(Error::unavailable(format!("the registry does not answer: {error}")).with_source(error));
             }
+        };
+        let patience = self.0.options.heartbeat * SILENT_BEATS;
+        // While no registry answered, anything may have been asked for: what it does not have is not waited for.
+        let missing = self.those(|name, followed| {
+            followed.watch.latest().is_none() && followed.since.elapsed() > patience && known.contains(name)
+        });
+        if let Some((_, first)) = missing.first() {
+            let why = first.watch.problem().map(|problem| format!(" ({problem})")).unwrap_or_default();
+            let names = listed(&missing);
+            return Err(Error::unavailable(format!("no catalog of {names} came within {patience:?}{why}")));
         }
+        let silent = self.those(|_, followed| {
+            let age = followed.watch.age().unwrap_or_else(|| followed.since.elapsed());
+            followed.watch.latest().is_some() && age > patience
+        });
+        if silent.is_empty() {
+            return Ok(());
+        }
+        let names = listed(&silent);
+        Err(Error::unavailable(format!(
+            "the catalogs of {names} may be old: nothing was heard of them for {patience:?}"
+        )))
     }
 
     /// Follows every project that the registry has.
@@ -175,27 +195,44 @@ impl<T: Send + Sync + 'static> Projects<T> {
         drop(all);
         let shared = Arc::clone(&self.0);
         (self.0.spawn)(Box::pin(follower.run()));
-        (self.0.spawn)(Box::pin(async move { shared.keep_making(&watch, &sender).await }));
+        (self.0.spawn)(Box::pin(shared.keep_making(watch, sender)));
         followed
     }
 }
 
-impl<T> Shared<T> {
-    async fn keep_making(&self, watch: &CatalogWatch, made: &watch::Sender<Made<T>>) {
+impl<T: Send + Sync + 'static> Shared<T> {
+    /// To make something of a great catalog may take long: not on a thread that others wait for.
+    async fn keep_making(self: Arc<Self>, watch: CatalogWatch, made: watch::Sender<Made<T>>) {
         let mut catalogs = watch.subscribe();
         loop {
             let newest = catalogs.borrow_and_update().clone();
             if let Some(catalog) = newest {
                 let previous = made.borrow().as_ref().map(|(_, previous)| Arc::clone(previous));
                 let revision = catalog.revision;
-                let next = Arc::new((self.make)(catalog, previous.as_deref()));
-                made.send_replace(Some((revision, next)));
+                let shared = Arc::clone(&self);
+                let making = tokio::task::spawn_blocking(move || (shared.make)(catalog, previous.as_deref()));
+                match making.await {
+                    Ok(next) => drop(made.send_replace(Some((revision, Arc::new(next))))),
+                    Err(error) => match error.try_into_panic() {
+                        Ok(panic) => resume_unwind(panic),
+                        // The process ends.
+                        Err(_) => return,
+                    },
+                }
             }
             if catalogs.changed().await.is_err() {
                 return;
             }
         }
     }
+}
+
+/// Their names, or the first of many.
+fn listed<T>(projects: &[(Name, T)]) -> String {
+    let names: Vec<_> = projects.iter().take(NAMED).map(|(name, _)| name.as_str()).collect();
+    let more = projects.len() - names.len();
+    let names = names.join(", ");
+    if more > 0 { format!("{names} and {more} more") } else { names }
 }
 
 impl<T> Followed<T> {

@@ -1,7 +1,11 @@
 //! What services make of catalogs: made before anybody is given it, swapped whole, kept while nothing newer is ready.
 
 use std::{
-    sync::{Arc, Mutex, mpsc as gates},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc as gates,
+    },
     time::Duration,
 };
 
@@ -32,12 +36,29 @@ struct Registry {
     revisions: watch::Sender<u64>,
     /// The project of each stream.
     streams: Arc<Mutex<Vec<String>>>,
-    is_away: bool,
+    is_away: Arc<AtomicBool>,
+    /// Has no stream for the project `fraud`.
+    is_full: Arc<AtomicBool>,
 }
 
 impl Registry {
     fn at(revision: u64) -> Self {
-        Self { revisions: watch::Sender::new(revision), streams: Arc::default(), is_away: false }
+        Self {
+            revisions: watch::Sender::new(revision),
+            streams: Arc::default(),
+            is_away: Arc::default(),
+            is_full: Arc::default(),
+        }
+    }
+
+    fn away() -> Self {
+        let registry = Self::at(1);
+        registry.is_away.store(true, Ordering::SeqCst);
+        registry
+    }
+
+    fn check_that_it_is_here(&self) -> Result<(), Status> {
+        if self.is_away.load(Ordering::SeqCst) { Err(Status::unavailable("gone fishing")) } else { Ok(()) }
     }
 
     fn service(&self) -> RegistryServiceServer<Self> {
@@ -58,9 +79,7 @@ impl RegistryService for Registry {
         &self,
         _: Request<api::ListProjectsRequest>,
     ) -> Result<Response<api::ListProjectsResponse>, Status> {
-        if self.is_away {
-            return Err(Status::unavailable("gone fishing"));
-        }
+        self.check_that_it_is_here()?;
         let project = |name: &str, number| api::Project { name: name.to_owned(), number, revision: 1 };
         let projects = vec![project("payments", 1), project("fraud", 2)];
         Ok(Response::new(api::ListProjectsResponse { projects }))
@@ -70,10 +89,11 @@ impl RegistryService for Registry {
         &self,
         request: Request<api::WatchCatalogRequest>,
     ) -> Result<Response<Self::WatchCatalogStream>, Status> {
-        if self.is_away {
-            return Err(Status::unavailable("gone fishing"));
-        }
+        self.check_that_it_is_here()?;
         let project = request.into_inner().project;
+        if project == "fraud" && self.is_full.load(Ordering::SeqCst) {
+            return Err(Status::resource_exhausted("too many streams"));
+        }
         self.streams.lock().unwrap().push(project.clone());
         let wholes = WatchStream::new(self.revisions.subscribe()).flat_map(move |revision| {
             let pieces = whole(&catalog(&project, revision)).into_iter();
@@ -156,8 +176,8 @@ async fn each_catalog_is_made_use_of_once_with_what_was_made_before() {
     }
 }
 
-/// A `make` that a test holds up: each takes one from the gate.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// A `make` that a test holds up: each takes one from the gate. The one thread there is goes on meanwhile.
+#[tokio::test]
 async fn the_last_one_is_served_while_the_next_is_made() {
     let registry = Registry::at(1);
     let (open, gate) = gates::channel::<()>();
@@ -165,7 +185,7 @@ async fn the_last_one_is_served_while_the_next_is_made() {
     let gate = Mutex::new(gate);
     let slow = move |catalog: Arc<Catalog>, previous: Option<&Plans>| {
         begun.send(catalog.revision.0).unwrap();
-        tokio::task::block_in_place(|| gate.lock().unwrap().recv()).unwrap();
+        gate.lock().unwrap().recv_timeout(PATIENCE).unwrap();
         make(catalog, previous)
     };
     let projects = Projects::new(registry.transport(), options(), spawn(), slow);
@@ -244,7 +264,7 @@ async fn a_revision_that_does_not_come_in_time_is_told_with_the_one_that_is_here
     let error = projects.get("payments", Revision(4), Duration::from_millis(20)).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::DeadlineExceeded);
     assert!(error.message().contains("payments is at revision 3 here, and 4 did not come"), "{error}");
-    let away = Registry { is_away: true, ..Registry::at(3) };
+    let away = Registry::away();
     let error = self::projects(away.transport()).get("payments", NONE, Duration::from_millis(20)).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::Unavailable);
     assert!(error.message().contains("no catalog of project payments is here yet"), "{error}");
@@ -264,8 +284,42 @@ async fn while_the_registry_is_away_the_kept_catalog_serves() {
         }
     };
     tokio::time::timeout(PATIENCE, is_kept).await.unwrap();
-    let away = Registry { is_away: true, ..Registry::at(5) };
+    let away = Registry::away();
     let projects = projects(&away);
     assert_eq!(*projects.get("payments", NONE, PATIENCE).await.unwrap(), plans(5, None));
     assert_eq!(projects.followed(), [name("payments")]);
+}
+
+/// What the registry has and cannot be followed is told; what was only asked for is not.
+#[tokio::test]
+async fn a_project_whose_catalog_never_came_is_told() {
+    let registry = Registry::at(1);
+    let options = CatalogWatchOptions { heartbeat: Duration::from_millis(50), state_folder: None };
+    let projects = Projects::new(registry.transport(), options, spawn(), make);
+    projects.get("payments", NONE, PATIENCE).await.unwrap();
+    registry.is_full.store(true, Ordering::SeqCst);
+    registry.is_away.store(true, Ordering::SeqCst);
+    projects.get("no_such", NONE, Duration::ZERO).await.unwrap_err();
+    registry.is_away.store(false, Ordering::SeqCst);
+    projects.follow_all().await.unwrap();
+    let until = async |is_healthy: bool| {
+        let looking = async {
+            loop {
+                let health = projects.check_health().await;
+                // Nothing is heard of what is well, but anew when its silent stream is opened again.
+                let is_silent = health.as_ref().is_err_and(|error| error.message().contains("may be old"));
+                if health.is_ok() == is_healthy && !is_silent {
+                    return health;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looking).await.unwrap()
+    };
+    let error = until(false).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Unavailable);
+    assert!(error.message().starts_with("no catalog of fraud came within 750ms ("), "{error}");
+    assert!(error.message().contains("too many streams"), "{error}");
+    registry.is_full.store(false, Ordering::SeqCst);
+    until(true).await.unwrap();
 }
