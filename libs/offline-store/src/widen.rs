@@ -171,16 +171,31 @@ pub(crate) fn is_integer(found: &DataType) -> bool {
     }
 }
 
-/// What is there in place of what is wanted, and what would be right. `can_declare`: it is declared somewhere, and could be
-/// declared otherwise.
-pub(crate) fn misfit(found: &DataType, wanted: &str, can_declare: bool) -> String {
+/// What a column's type is declared for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Declared {
+    /// Nothing: what it has to be does not depend on any declaration.
+    Not,
+    /// A join key, which no float or list can be.
+    Key,
+    /// A feature.
+    Feature,
+}
+
+/// What is there in place of what is wanted, and what would be right.
+pub(crate) fn misfit(found: &DataType, wanted: &str, declared: Declared) -> String {
     let known = declarable(found);
-    let wants = if can_declare { "declared" } else { "wanted" };
-    let advice = match known {
-        Some(known) if can_declare => format!("declare it as {known}, or convert it to {wanted}"),
-        Some(_) | None => format!("convert it to {wanted}"),
+    let (is, other) = match declared {
+        Declared::Not => ("wanted", None),
+        Declared::Key => ("declared", known.filter(|known| can_be_key(*known))),
+        Declared::Feature => ("declared", known),
     };
-    format!("has type {}, {wanted} is {wants}: {advice}", type_name(found))
+    let declare = other.map(|other| format!("declare it as {other}, or ")).unwrap_or_default();
+    format!("has type {}, {wanted} is {is}: {declare}convert it to {wanted}", type_name(found))
+}
+
+fn can_be_key(known: ValueType) -> bool {
+    !matches!(known, ValueType::List(_) | ValueType::Scalar(ScalarType::Float32 | ScalarType::Float64))
 }
 
 /// The name of a type in messages: ours where we have it, and otherwise what Parquet calls it.
@@ -348,9 +363,11 @@ mod tests {
             ),
             (DataType::UInt64, "int64", "has type uint64, int64 is declared: convert it to int64"),
         ] {
-            assert_eq!(misfit(&found, wanted, true), expected);
+            assert_eq!(misfit(&found, wanted, Declared::Feature), expected);
         }
-        let wanted = misfit(&DataType::Int64, "string", false);
+        let wanted = misfit(&DataType::Int64, "string", Declared::Not);
         assert_eq!(wanted, "has type int64, string is wanted: convert it to string");
+        let key = misfit(&DataType::Float64, "string", Declared::Key);
+        assert_eq!(key, "has type float64, string is declared: convert it to string");
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{HistorySchema, TimeRange};
 use crate::{
     hive,
-    widen::{can_widen, has_no_values, misfit, to_micros, type_name, widen},
+    widen::{Declared, can_widen, has_no_values, misfit, to_micros, type_name, widen},
 };
 
 /// Which columns of a source have what is said of a row besides its values.
@@ -30,6 +30,7 @@ pub struct RowColumns {
 /// What a column is, in messages.
 const EVENT_TIME: &str = "event time";
 const CREATED_TIME: &str = "created time";
+const JOIN_KEY: &str = "join key";
 
 /// Where a wanted column comes from.
 #[derive(Debug, Clone)]
@@ -73,7 +74,7 @@ impl Normaliser {
         columns.check_values(event_time, EVENT_TIME)?;
         let keys = wanted.keys.iter().map(|key| {
             let value_type = ValueType::Scalar(key.key_type.scalar());
-            Ok((columns.find(key.name.as_str(), value_type, "join key")?, value_type))
+            Ok((columns.find(key.name.as_str(), value_type, JOIN_KEY)?, value_type))
         });
         let features = wanted.features.iter().map(|feature| {
             let what = format!("feature {}", feature.name);
@@ -224,8 +225,9 @@ impl Columns<'_> {
             EVENT_TIME | CREATED_TIME if matches!(found, DataType::Date32 | DataType::Date64) => {
                 format!("has type {}, {wanted} is wanted: a day is no instant, convert it to one", type_name(found))
             }
-            EVENT_TIME | CREATED_TIME => misfit(found, &wanted.to_string(), false),
-            _ => misfit(found, &wanted.to_string(), true),
+            EVENT_TIME | CREATED_TIME => misfit(found, &wanted.to_string(), Declared::Not),
+            JOIN_KEY => misfit(found, &wanted.to_string(), Declared::Key),
+            _ => misfit(found, &wanted.to_string(), Declared::Feature),
         };
         Err(Error::failed_precondition(format!("`{}`: column `{name}` ({what}) {misfit}", self.file)))
     }

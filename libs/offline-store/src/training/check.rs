@@ -4,7 +4,7 @@ use arrow::datatypes::{DataType, Schema};
 use larder_definitions::selection::Selection;
 use larder_types::{Error, KeyType, Name, Result, ScalarType, ValueType, near_names};
 
-use crate::widen::{can_be_request, can_widen, has_no_values, is_integer, misfit, type_name};
+use crate::widen::{Declared, can_be_request, can_widen, has_no_values, is_integer, misfit, type_name};
 
 /// The columns that a request needs of its spine.
 #[derive(Debug, Clone)]
@@ -69,7 +69,7 @@ fn instead(found: &DataType, wanted: &str) -> String {
         return format!("has no value in any row, {wanted} is wanted");
     }
     if wanted != ScalarType::Timestamp.as_str() {
-        return misfit(found, wanted, false);
+        return misfit(found, wanted, Declared::Not);
     }
     let advice = if matches!(found, DataType::Date32 | DataType::Date64) {
         "a day is no instant, write 2026-01-31T00:00:00Z or cast the column"
