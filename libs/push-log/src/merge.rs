@@ -1,6 +1,6 @@
 //! Merging sorted files into one, holding a batch of each in memory.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::RecordBatch,
@@ -16,7 +16,7 @@ use crate::{
     files::{self, parquet_error},
     rows::SystemColumns,
     segment::BATCH_ROWS,
-    sorting::{SortOrder, defect},
+    sorting::{Repeats, SortOrder, defect},
 };
 
 /// What a merge wrote.
@@ -167,13 +167,13 @@ impl Merger {
         Ok(())
     }
 
-    /// Of the group's rows with the same identity, the last has the greatest created time.
+    /// Chooses the group's rows without repeats.
     fn end_group(&mut self) -> Result<()> {
         if self.group.len() > 1 {
-            let mut seen = HashSet::with_capacity(self.group.len());
+            let mut repeats = Repeats::default();
             let mut kept = Vec::with_capacity(self.group.len());
             for (slot, row) in self.group.iter().rev() {
-                if seen.insert(SystemColumns::of(&self.batches[*slot])?.identity(*row)) {
+                if !repeats.has(&self.batches[*slot], *row)? {
                     kept.push((*slot, *row));
                 }
             }

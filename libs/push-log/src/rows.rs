@@ -157,6 +157,7 @@ fn times(times: impl Iterator<Item = Timestamp>) -> ArrayRef {
 /// The system columns that this crate itself looks at.
 pub(crate) struct SystemColumns<'a> {
     pub(crate) event_time: &'a TimestampMicrosecondArray,
+    pub(crate) created_time: &'a TimestampMicrosecondArray,
     pub(crate) batch_id: &'a StringArray,
     pub(crate) row_number: &'a Int32Array,
 }
@@ -165,6 +166,7 @@ impl<'a> SystemColumns<'a> {
     pub(crate) fn of(batch: &'a RecordBatch) -> Result<Self> {
         Ok(Self {
             event_time: column(batch, EVENT_TIME)?,
+            created_time: column(batch, CREATED_TIME)?,
             batch_id: column(batch, BATCH_ID)?,
             row_number: column(batch, ROW_NUMBER)?,
         })

@@ -3,10 +3,10 @@
 //! Rows of a file are sorted by key columns, event time, created time, then batch id and row number so that the order
 //! does not depend on who brought them together.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use arrow::{
-    array::{ArrayRef, RecordBatch, UInt32Array},
+    array::{Array, ArrayRef, RecordBatch, UInt32Array},
     compute::{concat_batches, max, min, take_record_batch},
     datatypes::{Schema, SchemaRef},
     error::ArrowError,
@@ -14,7 +14,7 @@ use arrow::{
 };
 use larder_types::{Error, Name, Result, Timestamp};
 
-use crate::{BATCH_ID, CREATED_TIME, EVENT_TIME, ROW_NUMBER, layout::day_of, rows::SystemColumns};
+use crate::{BATCH_ID, CREATED_TIME, EVENT_TIME, INGESTED_AT, ROW_NUMBER, layout::day_of, rows::SystemColumns};
 
 /// Sorted rows of one day.
 pub(crate) struct DayOfRows {
@@ -24,8 +24,7 @@ pub(crate) struct DayOfRows {
     pub(crate) max_event_time: Timestamp,
 }
 
-/// The rows of `batches`, which have one schema: of those with the same batch id and row number the one with the
-/// greatest created time, by day of the event time, sorted.
+/// The rows of `batches`, which have one schema, without repeats, by day of the event time, sorted.
 pub(crate) fn sort_by_day(batches: &[RecordBatch], keys: &[Name]) -> Result<Vec<DayOfRows>> {
     let Some(first) = batches.first() else { return Ok(Vec::new()) };
     let rows = concat_batches(&first.schema(), batches).map_err(defect)?;
@@ -48,26 +47,59 @@ fn take_day(day: i64, rows: &RecordBatch, indices: Vec<u32>) -> Result<DayOfRows
     Ok(DayOfRows { day, rows, min_event_time, max_event_time })
 }
 
-/// Of rows with the same identity, key and event time the last, which has the greatest created time. A batch id that was
-/// used again for other rows costs none of them.
+/// The rows in order, each once; see [`Repeats`].
 fn without_repeats(order: &SortOrder, rows: &RecordBatch, sorted: &[u32]) -> Result<Vec<u32>> {
-    let system = SystemColumns::of(rows)?;
     let groups = order.groups(rows)?;
-    let mut seen = HashSet::new();
+    let mut repeats = Repeats::default();
     let mut kept = Vec::with_capacity(sorted.len());
     let mut group = None;
     for row in sorted.iter().rev() {
         let this = groups.row(*row as usize);
         if group != Some(this) {
-            seen.clear();
+            repeats = Repeats::default();
             group = Some(this);
         }
-        if seen.insert(system.identity(*row as usize)) {
+        if !repeats.has(rows, *row as usize)? {
             kept.push(*row);
         }
     }
     kept.reverse();
     Ok(kept)
+}
+
+/// Rows of one key and event time, the latest first, as they are looked for repeats.
+///
+/// Of rows with one identity (batch id and row number) those with the greatest created time stay: one, unless a batch id was
+/// used again for other values. Those stay all of them, since which one counts is decided by those who read them, and not
+/// by when the log is rewritten.
+#[derive(Default)]
+pub(crate) struct Repeats<'a>(HashMap<(&'a str, i32), Vec<(&'a RecordBatch, usize)>>);
+
+impl<'a> Repeats<'a> {
+    /// Whether the row was there before, or a later one of its identity was.
+    pub(crate) fn has(&mut self, batch: &'a RecordBatch, row: usize) -> Result<bool> {
+        let system = SystemColumns::of(batch)?;
+        let kept = self.0.entry(system.identity(row)).or_default();
+        if let Some((latest, at)) = kept.first()
+            && SystemColumns::of(latest)?.created_time.value(*at) > system.created_time.value(row)
+        {
+            return Ok(true);
+        }
+        if kept.iter().any(|(other, at)| have_one_content(other, *at, batch, row)) {
+            return Ok(true);
+        }
+        kept.push((batch, row));
+        Ok(false)
+    }
+}
+
+/// Whether rows of one schema say the same, whenever they came in.
+fn have_one_content(one: &RecordBatch, at: usize, other: &RecordBatch, row: usize) -> bool {
+    let fields = one.schema_ref().fields().iter();
+    let mut columns = fields.zip(one.columns()).zip(other.columns());
+    columns.all(|((field, one), other)| {
+        field.name() == INGESTED_AT || one.slice(at, 1).to_data() == other.slice(row, 1).to_data()
+    })
 }
 
 /// The order of rows in files.

@@ -109,12 +109,21 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
+/// The most bytes of what somebody may have misspelt: likeness takes the product of two lengths, and what is longer was
+/// hardly meant to be a name.
+const LONGEST_SLIP: usize = 2 * Name::MAX_LENGTH;
+
 /// Which of `known` a person who wrote `wrong` may have meant, best first, at most three.
 pub fn near_names<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    if wrong.len() > LONGEST_SLIP {
+        return Vec::new();
+    }
+    let wrong = wrong.to_lowercase();
     let mut near: Vec<_> = known
         .into_iter()
+        .filter(|name| name.len() <= LONGEST_SLIP)
         .map(|name| {
-            let (wrong, known) = (wrong.to_lowercase(), name.to_lowercase());
+            let known = name.to_lowercase();
             let is_slip = wrong.len() >= 3 && strsim::osa_distance(&wrong, &known) == 1;
             let likeness = strsim::jaro_winkler(&wrong, &known);
             (if is_slip { likeness.max(0.9) } else { likeness }, name)
@@ -152,6 +161,8 @@ mod tests {
         assert!(near_names("zzz", known).is_empty());
         assert_eq!(near_names("tll", ["ttl", "online"]), ["ttl"]);
         assert_eq!(near_names("aeg", ["income", "age"]), ["age"]);
+        let long = "x".repeat(4 << 20);
+        assert!(near_names(&long, [long.as_str(), "x"]).is_empty(), "and at once");
     }
 
     #[test]

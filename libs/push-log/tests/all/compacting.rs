@@ -80,6 +80,31 @@ async fn of_a_row_sent_again_the_latest_is_kept() {
     assert_eq!(rows, expected);
 }
 
+/// Who uses a batch id again for other values of equal times is not told that it is wrong: then the greatest row counts, by
+/// the order that all readers have, and none may be taken from them.
+#[tokio::test]
+async fn other_values_under_a_batch_id_used_again_stay() {
+    let log = Log::in_memory();
+    let writer = log.writer();
+    let row = |value: i64| Content { created: 3, event: 5, key: 1, value };
+    for value in [99, 11, 99, 11] {
+        log.append(&writer, "again", &[row(value)]).await.unwrap();
+    }
+    let report = log.compact().await.unwrap();
+    assert_eq!((report.rows_read, report.rows_written), (4, 2));
+    let values = async || {
+        let rows = log.read(&log.snapshot(None).await.unwrap()).await.unwrap();
+        rows.into_iter().map(|(_, content)| content.value).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(values().await, BTreeSet::from([11, 99]));
+    // In files of several compactions they meet when the files are merged.
+    for value in [11, 50, 99] {
+        log.append(&writer, "again", &[row(value)]).await.unwrap();
+        log.compact().await.unwrap();
+    }
+    assert_eq!(values().await, BTreeSet::from([11, 50, 99]));
+}
+
 #[tokio::test]
 async fn only_files_with_something_new_are_read_again() {
     let log = Log::in_memory();
