@@ -7,12 +7,13 @@ use tracing::Span;
 /// So many values, rows or the like are worked on at once, where the call is: a fraction of a millisecond.
 const LIGHT: usize = 4_096;
 
-/// Does `work` on so many `units`: at once if they are few, else on a thread that may be busy for long. Dropping the future
-/// does not end work that has begun.
+/// Does `work` on so many `units`: at once if they are few, else as [`work_beside`].
 pub async fn work_on<T: Send + 'static>(units: usize, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    if units <= LIGHT {
-        return work();
-    }
+    if units <= LIGHT { work() } else { work_beside(work).await }
+}
+
+/// Does `work` on a thread that may be busy for long. Dropping the future does not end work that has begun.
+pub async fn work_beside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let span = Span::current();
     let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
     done.unwrap_or_else(|error| {

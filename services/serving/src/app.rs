@@ -29,7 +29,7 @@ pub struct Request {
     /// The project.
     pub project: String,
     /// Which features.
-    pub asked: Asked,
+    pub asked: Arc<Asked>,
     /// Join keys by name, a row an entity.
     pub entities: Vec<(String, ArrayRef)>,
     /// Request data by name, a row an entity or one for all.
@@ -91,7 +91,7 @@ impl Serving {
         let request = Arc::new(request);
         let mut plans = self.projects.get(&request.project, request.min_revision, call.patience()).await?;
         loop {
-            let plan = plans.plan(&request.asked, request.full_names)?;
+            let plan = plans.plan(&request.asked, request.full_names).await?;
             match self.answer_by(&plan, &request, instant, call).await? {
                 Reading::Done(answer) => return Ok(Response { plan, answer, instant }),
                 Reading::Behind(why) => {

@@ -118,7 +118,7 @@ fn read_request(message: GetOnlineFeaturesRequest) -> Result<Request> {
     };
     Ok(Request {
         project,
-        asked,
+        asked: Arc::new(asked),
         entities: columns::decode_named(entities, &at.field("entities"))?,
         request_data: columns::decode_named(request_data, &at.field("request_data"))?,
         full_names,

@@ -5,9 +5,12 @@ use std::{sync::Arc, time::Duration};
 use larder_codec::{KeyEncoder, RowDecoder};
 use larder_definitions::{
     Catalog,
-    selection::{Asked, SelectedView, Selection},
+    selection::{Asked, OutputSource, SelectedView, Selection, StoredFeature},
 };
 use larder_types::{Error, KeySpaceNumber, KeyType, Name, Result, RowSetNumber, SchemaNumber};
+
+/// How many columns an expression counts as.
+const EXPRESSION_SIZE: usize = 32;
 
 /// Everything about an answer that does not depend on the entities.
 #[derive(Debug)]
@@ -20,6 +23,15 @@ pub struct Plan {
     pub fetches: Vec<Fetch>,
     /// How each view of the selection is read from what was fetched.
     pub readers: Vec<ViewReader>,
+    uses: Uses,
+}
+
+/// How many columns of the answer come from each source.
+#[derive(Debug)]
+struct Uses {
+    /// By view, by feature.
+    stored: Vec<Vec<usize>>,
+    computed: Vec<usize>,
 }
 
 /// Row sets that are read by the same keys.
@@ -60,7 +72,40 @@ impl Plan {
             let fetch = fetch_of(&mut fetches, &catalog, view, key_prefix)?;
             readers.push(reader(&mut fetches[fetch], fetch, view)?);
         }
-        Ok(Self { catalog, selection, fetches, readers })
+        let uses = Uses::of(&selection);
+        Ok(Self { catalog, selection, fetches, readers, uses })
+    }
+
+    /// How many columns of the answer come from `source`.
+    pub fn uses(&self, source: OutputSource) -> usize {
+        match source {
+            OutputSource::Stored(StoredFeature { view, feature }) => self.uses.stored[view][feature],
+            OutputSource::Computed(at) => self.uses.computed[at],
+        }
+    }
+
+    /// How great the plan itself is: the columns that are read, by each schema, computed from, and answered. An
+    /// expression is as great as many columns.
+    pub fn size(&self) -> usize {
+        let Selection { views, computed, outputs, .. } = &self.selection;
+        let keys: usize = views.iter().map(|view| view.key_columns.len()).sum();
+        let read: usize = views.iter().map(|view| view.features.len() * view.view.schemas.len()).sum();
+        let computed: usize = computed.iter().map(|feature| EXPRESSION_SIZE + feature.inputs.len()).sum();
+        keys + read + computed + outputs.len()
+    }
+}
+
+impl Uses {
+    fn of(selection: &Selection) -> Self {
+        let stored = selection.views.iter().map(|view| vec![0; view.features.len()]).collect();
+        let mut uses = Self { stored, computed: vec![0; selection.computed.len()] };
+        for output in &selection.outputs {
+            match output.source {
+                OutputSource::Stored(StoredFeature { view, feature }) => uses.stored[view][feature] += 1,
+                OutputSource::Computed(at) => uses.computed[at] += 1,
+            }
+        }
+        uses
     }
 }
 

@@ -169,7 +169,7 @@ impl Making<'_> {
 
 /// What is an output goes into the answer, as often as it is one; what is not, is what it is made of.
 fn charge(budget: &mut Budget, plan: &Plan, source: OutputSource, bytes: usize) -> Result<()> {
-    let times = plan.selection.outputs.iter().filter(|output| output.source == source).count();
+    let times = plan.uses(source);
     if times == 0 { budget.read(bytes) } else { budget.answer(bytes.saturating_mul(times)) }
 }
 
