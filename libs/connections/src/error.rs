@@ -11,7 +11,7 @@ const TOO_MANY_LINKS: i32 = if cfg!(target_os = "linux") { 40 } else { 62 };
 const LOOP: &str = "File system loop found: ";
 
 /// Words in front of a path that say nothing of what was being done.
-const WORDS_IN_FRONT: [&str; 2] = ["Unable to walk dir: ", "IO error for operation on "];
+const WORDS_IN_FRONT: [&str; 3] = ["Unable to walk dir: ", "IO error for operation on ", "Unable to open file "];
 
 /// Says what was being done, e.g. `reading data/manifest/7.json`, and keeps the cause.
 ///

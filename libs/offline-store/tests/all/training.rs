@@ -79,6 +79,26 @@ async fn every_row_sees_what_was_known_at_its_time() {
     );
 }
 
+/// As pandas writes columns in which nothing stands: keys and request data that are null.
+#[tokio::test]
+async fn columns_of_a_spine_without_values_are_null() {
+    let shop = Shop::stocked().await;
+    let nothing = || -> ArrayRef { Arc::new(arrow::array::NullArray::new(1)) };
+    let columns = ["customer_id", "merchant_id", "amount", "unused"].map(|name| (name, nothing()));
+    let spine = batch(columns.into_iter().chain([("t", minutes([15]))]).collect());
+    shop.write("spine.parquet", &spine);
+    for spine in [streamed(vec![spine]), Spine::Path(shop.path("spine.parquet"))] {
+        let set = shop.prepare(service("everything"), spine).await.unwrap();
+        let found = rows(set).await;
+        for (name, is_null) in [("age", true), ("risk", true), ("cost", true), ("rate", false), ("asked_at", false)] {
+            assert_eq!(found[0].column_by_name(name).unwrap().is_null(0), is_null, "{name}");
+        }
+    }
+    let output = shop.sets().output(&shop.path("set.parquet"), &[]).await.unwrap();
+    let set = shop.prepare(service("everything"), Spine::Path(shop.path("spine.parquet"))).await.unwrap();
+    assert_eq!(set.write(&output, |_| ()).await.unwrap(), 1);
+}
+
 #[tokio::test]
 async fn a_view_under_two_aliases_with_other_keys() {
     let shop = Shop::stocked().await;

@@ -195,7 +195,7 @@ async fn spines_that_cannot_be_read() {
         (
             "endless.parquet",
             expect![
-                "FAILED_PRECONDITION: reading `FOLDER/endless.parquet`: Unable to open file FOLDER/endless.parquet: Too many levels of symbolic links (os error 40)"
+                "FAILED_PRECONDITION: reading `FOLDER/endless.parquet`: FOLDER/endless.parquet: Too many levels of symbolic links (os error 40)"
             ],
         ),
         ("nowhere", expect!["NOT_FOUND: there is no file `FOLDER/nowhere`, nor a .parquet or .csv file below it"]),
