@@ -15,24 +15,27 @@ use larder_contracts::catalog::HEARTBEAT;
 use larder_definitions::Catalog;
 use larder_types::{Error, Name, Result, Revision};
 use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 pub use follower::CatalogFollower;
 
 use crate::Transport;
 
 /// How a catalog is followed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct CatalogWatchOptions {
     /// How often the registry says that it is there.
     pub heartbeat: Duration,
     /// Where the last catalog is kept, to start from it while no registry answers; none: nowhere.
     pub state_folder: Option<PathBuf>,
+    /// From when on nobody waits any longer for a revision that is not here.
+    pub stop: CancellationToken,
 }
 
 impl Default for CatalogWatchOptions {
-    /// The heartbeat of the contract, and nothing kept.
+    /// The heartbeat of the contract, nothing kept, and no end.
     fn default() -> Self {
-        Self { heartbeat: HEARTBEAT, state_folder: None }
+        Self { heartbeat: HEARTBEAT, state_folder: None, stop: CancellationToken::new() }
     }
 }
 
@@ -102,15 +105,15 @@ impl CatalogWatch {
         catalog.ok_or_else(|| self.behind(min_revision, patience))
     }
 
-    fn behind(&self, wanted: Revision, patience: Duration) -> Error {
+    /// Why there is none of at least `wanted` after so long.
+    pub(crate) fn behind(&self, wanted: Revision, patience: Duration) -> Error {
         let Self { project, .. } = self;
         let why = self.problem().map(|problem| format!(": {problem}")).unwrap_or_default();
         match self.latest() {
             None => Error::unavailable(format!("no catalog of project {project} is here yet{why}")),
             Some(catalog) => Error::deadline_exceeded(format!(
-                "project {project} is at revision {} here, and {wanted} did not come within {} ms{why}",
-                catalog.revision,
-                patience.as_millis()
+                "project {project} is at revision {} here, and {wanted} did not come within {patience:.1?}{why}",
+                catalog.revision
             )),
         }
     }

@@ -92,7 +92,7 @@ impl<T: Send + Sync + 'static> Projects<T> {
     /// What was made of a catalog of at least `min_revision`, at once or as soon as there is one within `patience`.
     ///
     /// NOT_FOUND with near names for a project that the registry does not have, UNAVAILABLE where no catalog of it ever
-    /// came, DEADLINE_EXCEEDED where the newest one is older.
+    /// came or the process stops, DEADLINE_EXCEEDED where the newest one is older.
     pub async fn get(&self, project: &str, min_revision: Revision, patience: Duration) -> Result<Arc<T>> {
         let known = self.0.followed.read().get(project).cloned();
         let followed = match known {
@@ -104,7 +104,10 @@ impl<T: Send + Sync + 'static> Projects<T> {
         {
             return Ok(Arc::clone(made));
         }
-        followed.wait_for(min_revision, patience).await
+        tokio::select! {
+            made = followed.wait_for(min_revision, patience) => made,
+            () = self.0.options.stop.cancelled() => Err(stopping()),
+        }
     }
 
     /// The projects that are followed.
@@ -227,6 +230,11 @@ impl<T: Send + Sync + 'static> Shared<T> {
     }
 }
 
+/// What is not here when the process begins to stop will not come.
+fn stopping() -> Error {
+    Error::unavailable("the service is stopping: ask again, at another replica or in a moment")
+}
+
 /// Their names, or the first of many.
 fn listed<T>(projects: &[(Name, T)]) -> String {
     let names: Vec<_> = projects.iter().take(NAMED).map(|(name, _)| name.as_str()).collect();
@@ -243,11 +251,10 @@ impl<T> Followed<T> {
         let found = waited.ok().and_then(|seen| Some(Arc::clone(&seen.ok()?.as_ref()?.1)));
         match found {
             Some(made) => Ok(made),
-            // The watch knows why.
-            None => match self.watch.wait_for(min_revision, Duration::ZERO).await {
-                Ok(_) => Err(Error::unavailable("the newest catalog is here and not ready yet: try again")),
-                Err(error) => Err(error),
-            },
+            None if self.watch.latest().is_some_and(|catalog| catalog.revision >= min_revision) => {
+                Err(Error::unavailable("the newest catalog is here and not ready yet: try again"))
+            }
+            None => Err(self.watch.behind(min_revision, patience)),
         }
     }
 }

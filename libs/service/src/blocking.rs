@@ -2,7 +2,7 @@
 //! ones that happen to be on its thread.
 
 use larder_types::{Error, Result};
-use tracing::Span;
+use tracing::{Span, dispatcher};
 
 /// So many values, rows or the like are worked on at once, where the call is: a fraction of a millisecond.
 const LIGHT: usize = 4_096;
@@ -14,8 +14,9 @@ pub async fn work_on<T: Send + 'static>(units: usize, work: impl FnOnce() -> Res
 
 /// Does `work` on a thread that may be busy for long. Dropping the future does not end work that has begun.
 pub async fn work_beside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let span = Span::current();
-    let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
+    let (span, subscriber) = (Span::current(), dispatcher::get_default(Clone::clone));
+    let work = move || dispatcher::with_default(&subscriber, || span.in_scope(work));
+    let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| {
         Err(Error::internal(format!("the work on a call was cut off: {error}")).with_source(error))
     })

@@ -70,6 +70,11 @@ impl Shutdown {
         self.begun.cancelled().await;
     }
 
+    /// A token that is cancelled when it begins; cancelling the token begins nothing.
+    pub fn token(&self) -> CancellationToken {
+        self.begun.child_token()
+    }
+
     /// The same as a future that owns what it needs.
     pub(crate) fn begun_owned(&self) -> WaitForCancellationFutureOwned {
         self.begun.clone().cancelled_owned()

@@ -74,7 +74,8 @@ const LEFT_BEHIND: TaskKind = TaskKind::new("training sets left behind", OnFailu
 
 /// Works on runs, and answers calls.
 pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
-    let options = CatalogWatchOptions::default();
+    let stop = deps.surroundings.shutdown.token();
+    let options = CatalogWatchOptions { stop, ..CatalogWatchOptions::default() };
     let projects =
         Projects::new(deps.registry.clone(), options, deps.spawn, |catalog, _: Option<&Arc<Catalog>>| catalog);
     let runs = RunsClient::new(deps.registry.clone());

@@ -49,7 +49,11 @@ pub struct Deps {
 
 /// Takes batches by what the registry declares.
 pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
-    let options = CatalogWatchOptions { state_folder: config.state_folder.clone(), ..Default::default() };
+    let options = CatalogWatchOptions {
+        state_folder: config.state_folder.clone(),
+        stop: deps.surroundings.shutdown.token(),
+        ..CatalogWatchOptions::default()
+    };
     let (prefix, grace) = (config.key_prefix.clone(), *config.expiry_grace);
     let projects =
         Projects::new(deps.registry.clone(), options, Arc::clone(&deps.spawn), move |catalog, _: Option<&Feeds>| {

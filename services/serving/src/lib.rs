@@ -44,7 +44,11 @@ pub struct Deps {
 
 /// Answers calls by what the registry declares and the store has.
 pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
-    let options = CatalogWatchOptions { state_folder: config.state_folder.clone(), ..Default::default() };
+    let options = CatalogWatchOptions {
+        state_folder: config.state_folder.clone(),
+        stop: deps.surroundings.shutdown.token(),
+        ..CatalogWatchOptions::default()
+    };
     let prefix = config.key_prefix.clone();
     let compiled = plans_metric(&deps.surroundings)?;
     let projects =

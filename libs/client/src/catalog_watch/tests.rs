@@ -186,7 +186,7 @@ fn changes(from: u64, to: u64) -> Vec<Event> {
 
 /// Silence is not minded.
 fn options() -> CatalogWatchOptions {
-    CatalogWatchOptions { heartbeat: PATIENCE, state_folder: None }
+    CatalogWatchOptions { heartbeat: PATIENCE, ..CatalogWatchOptions::default() }
 }
 
 async fn reach(watch: &CatalogWatch, revision: u64) {

@@ -141,7 +141,7 @@ fn make(catalog: Arc<Catalog>, previous: Option<&Plans>) -> Plans {
 
 /// Nobody is late here: what is heard once counts to the end of the test.
 fn options() -> CatalogWatchOptions {
-    CatalogWatchOptions { heartbeat: PATIENCE, state_folder: None }
+    CatalogWatchOptions { heartbeat: PATIENCE, ..CatalogWatchOptions::default() }
 }
 
 fn spawn() -> Spawn {
@@ -263,11 +263,31 @@ async fn a_revision_that_does_not_come_in_time_is_told_with_the_one_that_is_here
     projects.get("payments", NONE, PATIENCE).await.unwrap();
     let error = projects.get("payments", Revision(4), Duration::from_millis(20)).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::DeadlineExceeded);
-    assert!(error.message().contains("payments is at revision 3 here, and 4 did not come"), "{error}");
+    let told = "payments is at revision 3 here, and 4 did not come within 20.0ms";
+    assert!(error.message().contains(told), "{error}");
     let away = Registry::away();
     let error = self::projects(away.transport()).get("payments", NONE, Duration::from_millis(20)).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::Unavailable);
     assert!(error.message().contains("no catalog of project payments is here yet"), "{error}");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_revision_is_sent_away_when_the_process_stops() {
+    let registry = Registry::at(3);
+    let options = options();
+    let projects = Projects::new(registry.transport(), options.clone(), spawn(), make);
+    projects.get("payments", NONE, PATIENCE).await.unwrap();
+    let waiting = tokio::spawn({
+        let projects = projects.clone();
+        async move { projects.get("payments", Revision(4), PATIENCE).await.map(drop) }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    options.stop.cancel();
+    let error = waiting.await.unwrap().unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Unavailable);
+    assert!(error.message().contains("the service is stopping"), "{error}");
+    assert_eq!(*projects.get("payments", Revision(3), PATIENCE).await.unwrap(), plans(3, None), "what is here serves");
 }
 
 /// It cannot be known that there is no such project; what was kept of one that there is serves.
@@ -294,7 +314,7 @@ async fn while_the_registry_is_away_the_kept_catalog_serves() {
 #[tokio::test]
 async fn a_project_whose_catalog_never_came_is_told() {
     let registry = Registry::at(1);
-    let options = CatalogWatchOptions { heartbeat: Duration::from_millis(50), state_folder: None };
+    let options = CatalogWatchOptions { heartbeat: Duration::from_millis(50), ..CatalogWatchOptions::default() };
     let projects = Projects::new(registry.transport(), options, spawn(), make);
     projects.get("payments", NONE, PATIENCE).await.unwrap();
     registry.is_full.store(true, Ordering::SeqCst);

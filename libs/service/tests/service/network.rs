@@ -49,7 +49,7 @@ async fn streams_of_the_process_itself_take_no_place_of_its_callers() {
         open.push(own.clone().stream_online_features(tokio_stream::pending()).await.unwrap().into_inner());
     }
     let mut over_a_port = ServingServiceClient::new(channel);
-    let (requests, receive) = tokio::sync::mpsc::channel(1);
+    let (requests, receive) = mpsc::channel(1);
     let requested = tokio_stream::wrappers::ReceiverStream::new(receive);
     let first = over_a_port.stream_online_features(requested).await.unwrap();
     let second = over_a_port.stream_online_features(tokio_stream::pending()).await.unwrap_err();

@@ -5,12 +5,14 @@ mod runs;
 
 use larder_service::{
     authorize::{Action, Resource, authorize},
+    blocking::work_beside,
     call::{CallContext, answer},
     tasks::{OnFailure, TaskKind, Tasks},
 };
 use larder_types::{Error, Result};
 pub use registry::RegistryGrpc;
 pub use runs::RunsGrpc;
+use tokio::runtime::Handle;
 
 /// The most items of one page.
 const PAGE: usize = 500;
@@ -40,6 +42,12 @@ async fn see_through<T: Send + 'static>(
     change: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
     tasks.see_through(CHANGE, change).await.flatten()
+}
+
+/// Checking many definitions keeps a processor busy for long: that is done where no other call waits for it.
+async fn beside<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    let runtime = Handle::current();
+    work_beside(move || runtime.block_on(work)).await
 }
 
 fn allow(call: &CallContext, action: Action, project: &str) -> Result<()> {

@@ -23,7 +23,7 @@ use larder_service::{
 use larder_types::{Name, ProjectNumber, Result, Revision};
 use tonic::{Request, Response, Status};
 
-use super::{allow, answer, page, see_through, unknown_token};
+use super::{allow, answer, beside, page, see_through, unknown_token};
 use crate::{
     explore,
     project::Made,
@@ -50,13 +50,17 @@ type AnswerStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[tonic::async_trait]
 impl RegistryService for RegistryGrpc {
     async fn plan(&self, request: Request<api::PlanRequest>) -> Result<Response<api::PlanResponse>, Status> {
-        answer(request, async |call, message| self.plan_change(&call, message)).await
+        answer(request, async |call, message| {
+            let registry = self.clone();
+            beside(async move { registry.plan_change(&call, message) }).await
+        })
+        .await
     }
 
     async fn apply(&self, request: Request<api::ApplyRequest>) -> Result<Response<api::ApplyResponse>, Status> {
         answer(request, async |call, message| {
             let registry = self.clone();
-            see_through(&self.tasks, async move { registry.apply_change(&call, message).await }).await
+            see_through(&self.tasks, beside(async move { registry.apply_change(&call, message).await })).await
         })
         .await
     }
@@ -67,7 +71,7 @@ impl RegistryService for RegistryGrpc {
     ) -> Result<Response<api::RollbackResponse>, Status> {
         answer(request, async |call, message| {
             let registry = self.clone();
-            see_through(&self.tasks, async move { registry.roll_back(&call, message).await }).await
+            see_through(&self.tasks, beside(async move { registry.roll_back(&call, message).await })).await
         })
         .await
     }
