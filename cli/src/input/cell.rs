@@ -30,7 +30,11 @@ impl fmt::Display for Cell {
                 let more = if shown.len() < text.len() { "…" } else { "" };
                 write!(f, "\"{shown}{more}\"")
             }
-            Self::List(items) => write!(f, "a list of {}", items.len()),
+            Self::List(items) => {
+                let shown: Vec<String> = items.iter().take(5).map(ToString::to_string).collect();
+                let more = if shown.len() < items.len() { ", …" } else { "" };
+                write!(f, "[{}{more}]", shown.join(", "))
+            }
         }
     }
 }

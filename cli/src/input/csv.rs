@@ -2,7 +2,7 @@
 
 use std::{fs::File, path::Path};
 
-use super::{Cells, Column, RowFile, Rows, cell::Cell};
+use super::{Cells, Column, RowFile, Rows, cell::Cell, check_distinct};
 use crate::failure::{Failure, Outcome};
 
 pub(super) struct CsvFile {
@@ -18,7 +18,9 @@ impl CsvFile {
         let size = file.metadata().map_or(0, |metadata| metadata.len());
         let mut reader = csv::Reader::from_reader(file);
         let name = path.display().to_string();
-        let headings = reader.headers().map_err(|error| wrong(&name, &error))?.iter().map(str::to_owned).collect();
+        let headings: Vec<String> =
+            reader.headers().map_err(|error| wrong(&name, &error))?.iter().map(str::to_owned).collect();
+        check_distinct(&name, headings.iter().map(String::as_str))?;
         Ok(Self { file: name, size, reader, headings, read: 0 })
     }
 }

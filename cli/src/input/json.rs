@@ -43,7 +43,7 @@ impl JsonFile {
         let mut text = String::new();
         let name = path.display();
         file.read_to_string(&mut text).map_err(|error| Failure::io(format_args!("{name} cannot be read"), &error))?;
-        let objects = Scanner::new(&text).objects();
+        let objects = Scanner::new(without_mark(&text)).objects();
         let objects = objects.map_err(|error| Failure::wrong(format!("{name}: {}", error.within(&text))))?;
         Ok(Self::new(path, objects.len() as u64, Objects::All(objects.into())))
     }
@@ -62,14 +62,16 @@ impl JsonFile {
         };
         loop {
             let mut line = String::new();
+            let is_first = self.position == 0;
             let read = lines.read_line(&mut line);
             let read = read.map_err(|error| Failure::io(format_args!("{} cannot be read", self.file), &error))?;
             self.position += read as u64;
             if read == 0 {
                 return Ok(None);
             }
-            if !line.trim().is_empty() {
-                let object = Scanner::new(&line).only_object();
+            if !line.trim_matches(MARK).trim().is_empty() {
+                let text = if is_first { without_mark(&line) } else { &line };
+                let object = Scanner::new(text).only_object();
                 let row = self.read + 1;
                 let wrong = |error: Wrong| Failure::wrong(format!("{}: row {row}: {}", self.file, error.message));
                 return object.map(Some).map_err(wrong);
@@ -109,6 +111,13 @@ impl RowFile for JsonFile {
     }
 }
 
+/// What some programs begin a text with to say that it is UTF-8.
+const MARK: char = '\u{feff}';
+
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix(MARK).unwrap_or(text)
+}
+
 /// The items of a JSON list; none for what is no list.
 pub(super) fn list(text: &str) -> Option<Vec<Cell>> {
     let mut scanner = Scanner::new(text);
@@ -146,18 +155,13 @@ impl<'t> Scanner<'t> {
     fn objects(mut self) -> Result<Vec<Object>, Wrong> {
         let mut objects = Vec::new();
         let listed = self.take("[");
-        loop {
-            let rest = self.rest();
-            if rest.is_empty() || (listed && rest.starts_with(']')) {
-                break;
-            }
+        let mut is_over = listed && self.take("]");
+        while !is_over && (listed || !self.rest().is_empty()) {
             objects.push(self.object()?);
-            if listed && !self.take(",") && !self.rest().starts_with(']') {
+            is_over = listed && self.take("]");
+            if listed && !is_over && !self.take(",") {
                 return Err(self.wrong("`,` or `]` is missing"));
             }
-        }
-        if listed && !self.take("]") {
-            return Err(self.wrong("`]` is missing"));
         }
         if self.rest().is_empty() { Ok(objects) } else { Err(self.wrong("nothing can follow the list")) }
     }
@@ -333,8 +337,20 @@ mod tests {
             assert_eq!(Scanner::new(text).objects().unwrap().len(), 2, "{text}");
         }
         assert_eq!(Scanner::new("[]").objects().unwrap().len(), 0);
-        for text in ["[{\"a\":1}", "[{\"a\":1}]]", "[{\"a\":1} {\"a\":2}]"] {
+        for text in ["[{\"a\":1}", "[{\"a\":1}]]", "[{\"a\":1} {\"a\":2}]", "[{\"a\":1},]", "[,]", "[", "[{\"a\":1},"] {
             assert!(Scanner::new(text).objects().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mark_at_the_beginning_is_no_part_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("a.jsonl", "\u{feff}{\"a\":1}\n{\"a\":2}\n"), ("a.json", "\u{feff}[{\"a\":1},{\"a\":2}]")]
+        {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let rows = super::super::open(&path, 10).unwrap().next(10).unwrap().unwrap();
+            assert_eq!((rows.len, rows.names().collect::<Vec<_>>()), (2, vec!["a"]));
         }
     }
 

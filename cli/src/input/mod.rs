@@ -10,10 +10,12 @@ pub(crate) mod pairs;
 mod parquet;
 pub(crate) mod typed;
 
+use std::collections::BTreeSet;
+
 use arrow::array::ArrayRef;
 use cell::Cell;
 
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 pub(crate) use open::open;
 
 /// Some rows of a file.
@@ -44,6 +46,17 @@ pub(crate) enum Cells {
     Untyped(Vec<Cell>),
 }
 
+/// Refuses names that are there twice: which of the columns is meant cannot be told.
+fn check_distinct<'n>(file: &str, names: impl IntoIterator<Item = &'n str>) -> Outcome<()> {
+    let mut seen = BTreeSet::new();
+    match names.into_iter().find(|name| !seen.insert(*name)) {
+        Some(twice) => {
+            Err(Failure::wrong(format!("{file}: column {twice} is there twice: give each a name of its own")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// A file of rows, read piece by piece.
 pub(crate) trait RowFile: Send {
     /// At most so many more rows; none at the end.
@@ -62,5 +75,42 @@ impl Rows {
     /// The names of its columns.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|column| column.name.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::Arc};
+
+    use ::parquet::arrow::ArrowWriter;
+    use arrow::{
+        array::{Int64Array, RecordBatch},
+        datatypes::{DataType, Field, Schema},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_column_that_is_there_twice_is_told_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |file: &str, content: Vec<u8>| {
+            let path = folder.path().join(file);
+            fs::write(&path, content).unwrap();
+            open(&path, 10).map(drop).map_err(|error| error.to_string())
+        };
+        let column = || Field::new("z", DataType::Int64, true);
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true), column(), column()]));
+        let values = || Arc::new(Int64Array::from(vec![1])) as _;
+        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![values(), values(), values()]).unwrap();
+        let mut writer = ArrowWriter::try_new(Vec::new(), schema, None).unwrap();
+        writer.write(&batch).unwrap();
+        for (file, content) in [("a.csv", b"a,z,z\n1,2,3\n".to_vec()), ("a.parquet", writer.into_inner().unwrap())] {
+            let message = of(file, content).unwrap_err();
+            assert!(
+                message.ends_with(&format!("{file}: column z is there twice: give each a name of its own")),
+                "{message}"
+            );
+        }
+        of("b.csv", b"a,z,Z\n1,2,3\n".to_vec()).unwrap();
     }
 }

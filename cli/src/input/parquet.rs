@@ -7,7 +7,7 @@ use parquet::{
     errors::ParquetError,
 };
 
-use super::{Cells, Column, RowFile, Rows};
+use super::{Cells, Column, RowFile, Rows, check_distinct};
 use crate::failure::{Failure, Outcome};
 
 pub(super) struct ParquetFile {
@@ -23,6 +23,7 @@ impl ParquetFile {
         let name = path.display().to_string();
         let wrong = |error: ParquetError| Failure::wrong(format!("{name} is not a whole Parquet file: {error}"));
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(wrong)?;
+        check_distinct(&name, builder.schema().fields().iter().map(|field| field.name().as_str()))?;
         let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
         let reader = builder.with_batch_size(max_rows).build().map_err(wrong)?;
         Ok(Self { file: name, rows, read: 0, reader })

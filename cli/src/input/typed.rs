@@ -40,12 +40,23 @@ impl Rows {
 
     fn read(&self, name: &str, cells: &[Cell], value_type: ValueType) -> Outcome<ArrayRef> {
         let read = match value_type {
-            ValueType::Scalar(scalar) => scalars(cells, scalar),
+            ValueType::Scalar(scalar) => scalars(cells, scalar).map_err(Unfit::at),
             ValueType::List(item) => lists(cells, item),
         };
-        read.map_err(|row| {
-            let cell = cells.get(row).map(ToString::to_string).unwrap_or_default();
-            self.wrong(row, name, &format!("{cell} is not a value of type {value_type}; {}", hint(value_type)))
+        read.map_err(|Unfit { row, item }| {
+            let what = match item {
+                Some((number, item, scalar)) => {
+                    format!(
+                        "item {number} of the list, {item}, is not a value of type {scalar}; {}",
+                        hint(scalar.into())
+                    )
+                }
+                None => {
+                    let cell = cells.get(row).map(ToString::to_string).unwrap_or_default();
+                    format!("{cell} is not a value of type {value_type}; {}", hint(value_type))
+                }
+            };
+            self.wrong(row, name, &what)
         })
     }
 
@@ -75,7 +86,12 @@ pub(crate) fn hint(value_type: ValueType) -> &'static str {
         ValueType::Scalar(ScalarType::Timestamp) => {
             "write RFC 3339, e.g. 2026-01-31T08:30:00Z, or microseconds since 1970"
         }
-        ValueType::List(_) => "write a JSON list such as [1, 2]",
+        ValueType::List(ScalarType::Bool) => "write a JSON list such as [true, false]",
+        ValueType::List(ScalarType::Int32 | ScalarType::Int64) => "write a JSON list such as [1, 2]",
+        ValueType::List(ScalarType::Float32 | ScalarType::Float64) => "write a JSON list such as [1.5, 2]",
+        ValueType::List(ScalarType::String) => "write a JSON list such as [\"a\", \"b\"]",
+        ValueType::List(ScalarType::Bytes) => "write a JSON list of base64 such as [\"AP8=\"]",
+        ValueType::List(ScalarType::Timestamp) => "write a JSON list of times such as [\"2026-01-31T08:30:00Z\"]",
     }
 }
 
@@ -93,17 +109,35 @@ fn scalars(cells: &[Cell], scalar: ScalarType) -> Result<ArrayRef, usize> {
     })
 }
 
-fn lists(cells: &[Cell], item: ScalarType) -> Result<ArrayRef, usize> {
+/// The row that has no value of the type; of a list, the number of the item, which it is, and what it should be.
+struct Unfit {
+    row: usize,
+    item: Option<(usize, String, ScalarType)>,
+}
+
+impl Unfit {
+    fn at(row: usize) -> Self {
+        Self { row, item: None }
+    }
+}
+
+fn lists(cells: &[Cell], item: ScalarType) -> Result<ArrayRef, Unfit> {
     let lists = all(cells, |cell| match cell {
         Cell::List(items) => Some(items.clone()),
         Cell::Plain(text) => json::list(text),
         Cell::Null | Cell::Bool(_) | Cell::Number(_) | Cell::Text(_) => None,
-    })?;
+    })
+    .map_err(Unfit::at)?;
     let lengths = lists.iter().map(|list| list.as_ref().map_or(0, Vec::len));
     let offsets = OffsetBuffer::from_lengths(lengths);
     let nulls: NullBuffer = lists.iter().map(Option::is_some).collect();
     let items: Vec<Cell> = lists.into_iter().flatten().flatten().collect();
-    let values = scalars(&items, item).map_err(|position| row_of(&offsets, position))?;
+    let values = scalars(&items, item).map_err(|position| {
+        let row = row_of(&offsets, position);
+        let first = offsets.get(row).and_then(|first| usize::try_from(*first).ok()).unwrap_or(0);
+        let wrong = items.get(position).map(ToString::to_string).unwrap_or_default();
+        Unfit { row, item: Some((position + 1 - first, wrong, item)) }
+    })?;
     let field = Arc::new(Field::new("item", item.arrow(), true));
     let nulls = (nulls.null_count() > 0).then_some(nulls);
     Ok(Arc::new(ListArray::new(field, offsets, values, nulls)))
@@ -224,7 +258,7 @@ mod tests {
             (plain("*"), Bytes.into()),
             (plain("yesterday"), Time.into()),
             (plain("1"), ValueType::List(Int64)),
-            (Cell::List(vec![quoted("a")]), ValueType::List(Int64)),
+            (Cell::List(vec![number("1")]), Int64.into()),
         ];
         for (cell, value_type) in bad {
             let message = typed(cell, value_type).unwrap_err().to_string();
@@ -250,8 +284,15 @@ mod tests {
 
     #[test]
     fn an_item_of_a_list_is_told_by_its_row() {
-        let cells = vec![Cell::List(vec![]), Cell::List(vec![Cell::Null]), Cell::List(vec![Cell::Bool(true)])];
-        let message = rows(Cells::Untyped(cells), 3).typed("x", ValueType::List(Int64)).unwrap_err().to_string();
-        assert!(message.contains("row 7"), "{message}");
+        let items = vec![Cell::Number("1".to_owned()), Cell::Text("a".to_owned())];
+        let cells = vec![Cell::List(vec![]), Cell::List(vec![Cell::Null]), Cell::List(items)];
+        for (item, wrong) in [
+            (Int64, "item 2 of the list, \"a\", is not a value of type int64; write a whole number of 64 bits"),
+            (Text, "item 1 of the list, 1, is not a value of type string; write text; in JSON, in quotes"),
+        ] {
+            let message =
+                rows(Cells::Untyped(cells.clone()), 3).typed("x", ValueType::List(item)).unwrap_err().to_string();
+            assert_eq!(message, format!("error: events.csv: row 7, column x: {wrong}"));
+        }
     }
 }
