@@ -18,11 +18,11 @@ pub(crate) fn command() -> Command {
     let command = Cli::command();
     let template = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{}\nOptions:\n{{options}}\n\nExit codes:\n{}\n\n\
-         `larder COMMAND --help` explains a command, with an example.\n",
+         `larder COMMAND --help` or `larder help COMMAND` explains a command, with an example.\n",
         groups(&command),
         exit::TABLE,
     );
-    let mut command = command.help_template(template).disable_help_subcommand(true);
+    let mut command = command.help_template(template);
     command.build();
     with_usage(command)
 }
@@ -58,11 +58,13 @@ mod tests {
     fn every_command_is_in_one_group_and_has_an_example() {
         let command = command();
         let grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
-        let known: BTreeSet<&str> = command.get_subcommands().map(Command::get_name).collect();
+        let commands = || command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help");
+        let known: BTreeSet<&str> = commands().map(Command::get_name).collect();
         assert_eq!(grouped.len(), known.len());
         assert_eq!(grouped.iter().copied().collect::<BTreeSet<_>>(), known);
-        for subcommand in command.get_subcommands() {
-            for leaf in subcommand.get_subcommands().chain([subcommand]) {
+        for subcommand in commands() {
+            let leaves = subcommand.get_subcommands().filter(|leaf| leaf.get_name() != "help");
+            for leaf in leaves.chain([subcommand]) {
                 let example = leaf.get_after_help().map(ToString::to_string).unwrap_or_default();
                 assert!(example.starts_with("Example:\n  larder "), "{}: {example}", leaf.get_name());
             }

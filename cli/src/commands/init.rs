@@ -53,6 +53,9 @@ const SPINE: [(&str, u32, &str, u8); 5] =
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let folder = &arguments.folder;
+    if folder.is_file() {
+        return Err(Failure::wrong(format!("{} is a file, not a folder", folder.display())));
+    }
     let project = project(&context.globals, folder)?;
     let now = SystemClock.now();
     let named = |template: &str| template.replace("PROJECT", project.as_str()).into_bytes();

@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use clap::ValueEnum;
+use clap::{ValueEnum, builder::NonEmptyStringValueParser};
 use futures::{StreamExt, stream};
 use indicatif::ProgressBar;
 use larder_client::{BatchFailure, PushAnswer, PushBatch, Target};
@@ -68,7 +68,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ROWS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
     /// Names the batches for all time; without it, a new name
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     batch_id: Option<String>,
 }
 

@@ -42,19 +42,19 @@ enum Command {
         limit: u32,
     },
     /// Show a run in full
-    #[command(after_help = "Example:\n  larder runs show 0198c0de-7abc")]
+    #[command(after_help = "Example:\n  larder runs show 0198c0de-7abc-7def-8123-456789abcdef")]
     Show {
         /// The run
         run: String,
     },
     /// Follow a run until it has ended; exits with 6 where it failed or was cancelled
-    #[command(after_help = "Example:\n  larder runs watch 0198c0de-7abc")]
+    #[command(after_help = "Example:\n  larder runs watch 0198c0de-7abc-7def-8123-456789abcdef")]
     Watch {
         /// The run
         run: String,
     },
     /// Stop a run
-    #[command(after_help = "Example:\n  larder runs cancel 0198c0de-7abc")]
+    #[command(after_help = "Example:\n  larder runs cancel 0198c0de-7abc-7def-8123-456789abcdef")]
     Cancel {
         /// The run
         run: String,

@@ -34,6 +34,11 @@ pub(crate) fn harmless(text: &str, paint: Paint) -> String {
     shown
 }
 
+/// The same of what is one thing, e.g. a value: line breaks are escaped, too.
+pub(crate) fn on_one_line(text: &str) -> String {
+    harmless(text, Paint::Plain).replace('\n', "\\n")
+}
+
 /// The length of the sequence that sets a colour at the start of `text`; 0 where there is none.
 fn colour(text: &str) -> usize {
     let Some(codes) = text.strip_prefix("\u{1b}[") else { return 0 };

@@ -1,6 +1,6 @@
 //! What is declared: lists by kind, one object in full, what a search found.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use larder_client::{Project, SearchHit};
 use larder_definitions::{
@@ -13,7 +13,7 @@ use larder_types::{Clock, Name, Result, SystemClock, format_duration};
 use serde_json::{Value, json};
 
 use super::{
-    Ink, Paint,
+    Ink, Paint, on_one_line,
     table::{Cell, table},
 };
 use crate::console::Report;
@@ -55,13 +55,12 @@ impl Report for Objects<'_> {
 
     fn text(&self, paint: Paint) -> String {
         let row = |object: Object| {
-            let Metadata { description, owner, .. } = object.metadata();
-            let (description, owner) = (description.clone(), owner.clone());
+            let Metadata { description: about_it, owner, .. } = object.metadata();
             vec![
                 object.id().name.to_string().into(),
                 about(&object).into(),
-                owner.into(),
-                Cell::inked(description, Ink::Dim),
+                owner.clone().into(),
+                description(about_it),
             ]
         };
         table(paint, &["NAME", about_heading(self.kind), "OWNER", "DESCRIPTION"], self.objects().map(row).collect())
@@ -115,7 +114,7 @@ impl Report for Features<'_> {
     fn text(&self, paint: Paint) -> String {
         let row = |line: FeatureLine| {
             let name = format!("{}.{}", line.view, line.name);
-            vec![name.into(), line.value_type.into(), Cell::inked(line.description, Ink::Dim)]
+            vec![name.into(), line.value_type.into(), description(&line.description)]
         };
         table(paint, &["FEATURE", "TYPE", "DESCRIPTION"], self.lines().into_iter().map(row).collect())
     }
@@ -160,7 +159,7 @@ impl Report for Hits {
                 None => hit.id.name.to_string(),
             };
             let kind = if hit.feature.is_some() { "feature" } else { hit.id.kind.as_str() };
-            vec![name.into(), kind.into(), hit.owner.clone().into(), Cell::inked(hit.description.clone(), Ink::Dim)]
+            vec![name.into(), kind.into(), hit.owner.clone().into(), description(&hit.description)]
         };
         table(paint, &["NAME", "KIND", "OWNER", "DESCRIPTION"], self.0.iter().map(row).collect())
     }
@@ -263,16 +262,20 @@ fn describe(catalog: &Catalog, object: &Object, paint: Paint) -> String {
         Object::Source(source) => facts.extend(source_facts(catalog, source)),
         Object::FeatureView(view) => {
             facts.extend(view_facts(catalog, view));
+            let has_tags = view.features.iter().any(|feature| !feature.tags.is_empty());
             let row = |feature: &larder_definitions::Feature| {
-                vec![
+                let tags = has_tags.then(|| tags(&feature.tags).into());
+                let cells = vec![
                     feature.name.to_string().into(),
                     feature.value_type.to_string().into(),
                     feature.source_column().into(),
-                    Cell::inked(feature.description.clone(), Ink::Dim),
-                ]
+                    description(&feature.description),
+                ];
+                cells.into_iter().chain(tags).collect()
             };
             let rows = view.features.iter().map(row).collect();
-            details = table(paint, &["FEATURE", "TYPE", "COLUMN", "DESCRIPTION"], rows);
+            let headings = ["FEATURE", "TYPE", "COLUMN", "DESCRIPTION", "TAGS"];
+            details = table(paint, if has_tags { &headings } else { &headings[..4] }, rows);
         }
         Object::OnDemandFeatureView(view) => {
             facts.push(("inputs", listed(&view.inputs)));
@@ -282,9 +285,14 @@ fn describe(catalog: &Catalog, object: &Object, paint: Paint) -> String {
             ));
             let row = |feature: &larder_definitions::OnDemandFeature| {
                 let Engine::Sql(sql) = &feature.engine;
-                vec![feature.name.to_string().into(), feature.value_type.to_string().into(), sql.clone().into()]
+                vec![
+                    feature.name.to_string().into(),
+                    feature.value_type.to_string().into(),
+                    Cell::lines(sql),
+                    description(&feature.description),
+                ]
             };
-            details = table(paint, &["FEATURE", "TYPE", "SQL"], view.features.iter().map(row).collect());
+            details = table(paint, &["FEATURE", "TYPE", "SQL", "DESCRIPTION"], view.features.iter().map(row).collect());
         }
         Object::FeatureService(service) => {
             facts.extend(service_facts(catalog, service));
@@ -293,7 +301,7 @@ fn describe(catalog: &Catalog, object: &Object, paint: Paint) -> String {
     }
     let mut text = paint.ink(Ink::Bold, &id.to_string());
     for (fact, value) in facts.into_iter().filter(|(_, value)| !value.is_empty()) {
-        let _ = write!(text, "\n  {fact:<16} {value}");
+        let _ = write!(text, "\n  {fact:<16} {}", on_one_line(value.trim_end()));
     }
     if !details.is_empty() {
         let _ = write!(text, "\n\n{details}");
@@ -301,12 +309,20 @@ fn describe(catalog: &Catalog, object: &Object, paint: Paint) -> String {
     text
 }
 
+/// A text of several lines ends with a line break in YAML.
+fn description(text: &str) -> Cell {
+    Cell::inked(text.trim_end(), Ink::Dim)
+}
+
+fn tags(tags: &BTreeMap<String, String>) -> String {
+    listed(tags.iter().map(|(tag, value)| format!("{tag}={value}")))
+}
+
 fn metadata_facts(catalog: &Catalog, id: &ObjectId, metadata: &Metadata) -> Vec<(&'static str, String)> {
-    let tags = listed(metadata.tags.iter().map(|(tag, value)| format!("{tag}={value}")));
     vec![
         ("description", metadata.description.clone()),
         ("owner", metadata.owner.clone()),
-        ("tags", tags),
+        ("tags", tags(&metadata.tags)),
         ("origin", catalog.origins.get(id).cloned().unwrap_or_default()),
     ]
 }

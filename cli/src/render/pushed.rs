@@ -72,6 +72,10 @@ impl Report for Pushed {
 
     fn text(&self, paint: Paint) -> String {
         let (events, rate) = (counted(self.rows, "event"), rate(self.rows, self.seconds));
+        let events = match self.refused {
+            0 => events,
+            refused => format!("{} of {events}", grouped(self.rows.saturating_sub(refused))),
+        };
         let mut text = format!("{events} pushed to {}, {rate} a second", self.source);
         let counts = [
             (self.written, "written"),
@@ -110,7 +114,7 @@ mod tests {
         (pushed.rows, pushed.seconds) = (4, 2.0);
         pushed.refusals.push((4, "customer_id is null".to_owned()));
         expect![[r#"
-            4 events pushed to events, 2 a second
+            3 of 4 events pushed to events, 2 a second
                       2 written
                       1 older than what is there
                       1 refused
@@ -119,7 +123,9 @@ mod tests {
               4  customer_id is null"#]]
         .assert_eq(&pushed.text(Paint::Plain));
         pushed.rows = 1;
-        assert!(pushed.text(Paint::Plain).starts_with("1 event pushed to events"));
+        assert!(pushed.text(Paint::Plain).starts_with("0 of 1 event pushed to events"));
+        let accepted = Pushed { rows: 1, written: 1, ..Pushed::new(Name::new("events").unwrap(), "b".to_owned()) };
+        assert!(accepted.text(Paint::Plain).starts_with("1 event pushed to events"));
         assert_eq!(pushed.json()["batch_id"], "b");
         assert_eq!(pushed.json()["refusals"], json!([{ "row": 4, "reason": "customer_id is null" }]));
     }

@@ -2,7 +2,7 @@
 
 use comfy_table::{Attribute, Cell as TableCell, CellAlignment, Color, ContentArrangement, presets};
 
-use super::{Ink, Paint, harmless};
+use super::{Ink, Paint, harmless, on_one_line};
 
 /// A cell and its ink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,17 +10,24 @@ pub(crate) struct Cell {
     text: String,
     ink: Ink,
     right: bool,
+    /// Whether line breaks in it are lines.
+    lines: bool,
 }
 
 impl Cell {
     /// In an ink.
     pub(crate) fn inked(text: impl Into<String>, ink: Ink) -> Self {
-        Self { text: text.into(), ink, right: false }
+        Self { text: text.into(), ink, right: false, lines: false }
     }
 
     /// A number: digits stand below each other.
     pub(crate) fn number(number: impl ToString) -> Self {
-        Self { text: number.to_string(), ink: Ink::Normal, right: true }
+        Self { text: number.to_string(), ink: Ink::Normal, right: true, lines: false }
+    }
+
+    /// What has lines of its own, e.g. SQL.
+    pub(crate) fn lines(text: &str) -> Self {
+        Self { text: text.trim_end().to_owned(), ink: Ink::Normal, right: false, lines: true }
     }
 }
 
@@ -43,7 +50,7 @@ pub(crate) fn table(paint: Paint, headings: &[&str], rows: Vec<Vec<Cell>>) -> St
     };
     let right: Vec<bool> = rows.first().into_iter().flatten().map(|cell| cell.right).collect();
     let heading = |(position, heading): (usize, &&str)| {
-        let cell = TableCell::new(harmless(heading, Paint::Plain)).add_attribute(Attribute::Bold);
+        let cell = TableCell::new(on_one_line(heading)).add_attribute(Attribute::Bold);
         let is_right = right.get(position).copied().unwrap_or(false);
         if is_right { cell.set_alignment(CellAlignment::Right) } else { cell }
     };
@@ -58,9 +65,9 @@ pub(crate) fn table(paint: Paint, headings: &[&str], rows: Vec<Vec<Cell>>) -> St
 }
 
 fn cell(cell: Cell) -> TableCell {
-    let Cell { text, ink, right } = cell;
+    let Cell { text, ink, right, lines } = cell;
     // No colours in it but its own.
-    let shown = TableCell::new(harmless(&text, Paint::Plain));
+    let shown = TableCell::new(if lines { harmless(&text, Paint::Plain) } else { on_one_line(&text) });
     let shown = match ink {
         Ink::Normal => shown,
         Ink::Green => shown.fg(Color::Green),
@@ -81,6 +88,16 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+
+    #[test]
+    fn a_line_break_in_a_value_is_shown_escaped() {
+        let rows = vec![vec!["a\nb\t".into(), Cell::lines("CASE\n  1 END\n")]];
+        expect![[r#"
+            NA\nME  SQL
+            a\nb\t  CASE
+                      1 END"#]]
+        .assert_eq(&table(Paint::Plain, &["NA\nME", "SQL"], rows));
+    }
 
     #[test]
     fn numbers_stand_to_the_right_and_nothing_trails() {

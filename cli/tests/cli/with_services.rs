@@ -111,6 +111,23 @@ fn what_is_declared_can_be_found_compared_and_taken_back() {
     assert_eq!(of("revision"), [3, 2, 1]);
     assert_eq!(of("rollback_to"), [json!(1), json!(null), json!(null)]);
     assert_eq!(of("message"), ["", "", "first"]);
+
+    let cost = ("description: What they cost }", "description: \"What\\nthey cost\\n\", tags: { unit: EUR } }");
+    let two_lines = ("description: A person who buys", "description: |\n      A person\n      who buys");
+    let tagged = definitions.replace(cost.0, cost.1).replace(two_lines.0, two_lines.1);
+    fs::write(&file, tagged).unwrap();
+    up.good(&["apply", "--yes"]);
+    let described = up.good(&["describe", "purchases.spent_30d"]);
+    assert!(described.ends_with("  What\\nthey cost  unit=EUR\n"), "{described}");
+    assert!(up.good(&["describe", "customer"]).contains("\n  description      A person\\nwho buys\n"));
+    assert!(up.good(&["docs"]).contains("| What they cost | unit: EUR |\n"));
+
+    fs::write(&file, "project: shopp\n").unwrap();
+    let ran = up.larder(&["apply", "--yes"]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{}", ran.err);
+    assert!(ran.err.starts_with("error: nothing is declared here: "), "{}", ran.err);
+    assert!(ran.err.contains("did you mean shop?"), "{}", ran.err);
+    assert_eq!(json(&["list", "projects"])["projects"].as_array().map(Vec::len), Some(1));
 }
 
 #[test]

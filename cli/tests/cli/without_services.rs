@@ -249,6 +249,26 @@ fn variables_are_known_and_are_not_in_the_usage() {
 
 /// A closed pipe ends the output, not the verdict.
 #[test]
+fn a_command_is_explained_by_help_too() {
+    for command in [&["apply"][..], &["runs", "show"]] {
+        let (help, option) = (larder(&[&["help"], command].concat()), larder(&[command, &["--help"]].concat()));
+        assert_eq!((help.code, &help.out), (0, &option.out), "{}", help.err);
+        assert!(help.out.contains("Example:"), "{}", help.out);
+    }
+    assert_eq!(larder(&["help"]).out, larder(&["--help"]).out);
+}
+
+#[test]
+fn a_name_that_is_none_and_a_file_that_is_no_folder_are_told() {
+    let folder = repository("project: shop\n");
+    let ran = larder_in(folder.path(), &["push", "events", "--file", "events.csv", "--batch-id", ""]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("--batch-id"), "{}", ran.err);
+    let ran = larder_in(folder.path(), &["init", "larder.yaml"]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, "error: larder.yaml is a file, not a folder\n"));
+}
+
+#[test]
 fn nobody_who_reads_changes_no_exit_code() {
     let bad = repository("project: shop\nentities: [{ name: customer, join_keys: [] }]\n");
     for arguments in [&["validate"][..], &["validate", "--output", "json"]] {

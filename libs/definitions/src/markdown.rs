@@ -76,10 +76,15 @@ impl Page {
             facts.push(format!("allowed lateness: {}", format_duration(lateness)));
         }
         self.list(&facts);
+        let has_tags = definition.features.iter().any(|feature| !feature.tags.is_empty());
+        let headings = ["Feature", "Type", "Description", "Tags"];
         self.table(
-            &["Feature", "Type", "Description"],
+            if has_tags { &headings } else { &headings[..3] },
             definition.features.iter().map(|feature| {
-                vec![text(&feature.name), code(&feature.value_type.to_string()), text(&feature.description)]
+                let tags = feature.tags.iter().map(|(tag, value)| format!("{}: {}", text(tag), text(value)));
+                let tags = has_tags.then(|| tags.collect::<Vec<_>>().join(", "));
+                let cells = [text(&feature.name), code(&feature.value_type.to_string()), text(&feature.description)];
+                cells.into_iter().chain(tags).collect()
             }),
         );
     }
