@@ -65,7 +65,7 @@ fn check_keys(selection: &Selection, columns: &[(String, ArrayRef)]) -> Result<H
         None => Ok(keys),
         Some((missing, key_type)) => Err(Error::invalid_field(
             format!("entities.{missing}"),
-            format!("is missing: these features are found by it; send a {key_type} column of that name"),
+            format!("is missing: these features are found by it; send a column of that name with the type {key_type}"),
         )),
     }
 }
@@ -142,7 +142,7 @@ fn request_column(
     let values = given.ok_or_else(|| {
         Error::invalid_field(
             field(),
-            format!("is missing: an on-demand feature needs it; send a {wanted} column of that name"),
+            format!("is missing: an on-demand feature needs it; send a column of that name with the type {wanted}"),
         )
     })?;
     let values = widen(field, values, wanted)?;

@@ -65,7 +65,12 @@ fn wrong_columns() -> Vec<Case> {
     };
     let wrong = ErrorCode::InvalidArgument;
     vec![
-        (service("profile_service", vec![]), wrong, "entities.customer_id", "send a int64 column of that name"),
+        (
+            service("profile_service", vec![]),
+            wrong,
+            "entities.customer_id",
+            "send a column of that name with the type int64",
+        ),
         (
             service("profile_service", vec![("customer_id", texts(&["1"]))]),
             wrong,
@@ -92,7 +97,12 @@ fn wrong_columns() -> Vec<Case> {
             "rows",
             "customer_id has 1 rows: leave it 0",
         ),
-        (data(vec![("bonus", ints(&[1]))]), wrong, "request_data.total", "send a float64 column of that name"),
+        (
+            data(vec![("bonus", ints(&[1]))]),
+            wrong,
+            "request_data.total",
+            "send a column of that name with the type float64",
+        ),
         (
             data(vec![("bonus", ints(&[1])), ("total", texts(&["1"]))]),
             wrong,
