@@ -49,6 +49,15 @@ const DAMAGES: &[Damage] = &[
         },
         &["event_timestamp", "timestamp"],
     ),
+    // The last: nothing can be copied over it.
+    (
+        "that is a link to itself",
+        |path| {
+            std::fs::remove_file(path).unwrap();
+            std::os::unix::fs::symlink(path, path).unwrap();
+        },
+        &["Too many levels of symbolic links"],
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
