@@ -1,6 +1,10 @@
 //! The wire: convert, call, convert back.
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    future::pending,
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use async_stream::try_stream;
 use bytes::Bytes;
@@ -161,11 +165,11 @@ impl MaterializerGrpc {
     ) -> Result<Events> {
         let training = &self.0.training;
         let admitted = training.admit(read_specification(&mut messages).await?, call).await?;
-        let spine = match admitted.wants_spine() {
-            true => Some(streamed_spine(messages, training.largest_batch).await?),
-            false => None,
-        };
-        training.build(admitted, spine).await
+        if admitted.wants_spine() {
+            let spine = streamed_spine(messages, training.largest_batch).await?;
+            return training.build(admitted, Some(spine)).await;
+        }
+        Ok(unless_pieces_come(training.build(admitted, None).await?, messages))
     }
 }
 
@@ -236,6 +240,31 @@ async fn streamed_spine(
         decoder.finish()?;
     };
     Ok(Spine::Stream { schema, batches: batches.boxed() })
+}
+
+/// A spine that is streamed in beside the one that the request names would be ignored.
+fn unless_pieces_come(mut events: Events, mut messages: Streaming<api::GetHistoricalFeaturesRequest>) -> Events {
+    let events = try_stream! {
+        let mut piece = pin!(async {
+            match next_piece(&mut messages).await {
+                Ok(Some(_)) => two_spines(),
+                Err(error) => error,
+                Ok(None) => pending().await,
+            }
+        });
+        while let Some(event) = tokio::select! {
+            biased;
+            error = &mut piece => Some(Err(error)),
+            event = events.next() => event,
+        } {
+            yield event?;
+        }
+    };
+    events.boxed()
+}
+
+fn two_spines() -> Error {
+    Path::ROOT.field("spine").invalid("is streamed in and named by specification.spine_path, too: one of both is meant")
 }
 
 fn no_schema(bytes: usize) -> Error {

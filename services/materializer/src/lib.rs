@@ -16,7 +16,7 @@ pub mod training;
 mod turns;
 pub mod worker;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use larder_client::{CatalogWatchOptions, Projects, RegistryClient, RunsClient, Spawn, Transport};
 use larder_contracts::materializer::v1::materializer_service_server::MaterializerServiceServer;
@@ -72,6 +72,9 @@ const SWEEP: TaskKind = TaskKind::new("online store sweeping", OnFailure::Restar
 const COMPACT: TaskKind = TaskKind::new("push log rewriting", OnFailure::Restart);
 const LEFT_BEHIND: TaskKind = TaskKind::new("training sets left behind", OnFailure::Restart);
 
+/// As far ahead of time as push-ingest lets events be unless it is set otherwise.
+const WAITS_FOR: Duration = Duration::from_secs(60);
+
 /// Works on runs, and answers calls.
 pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     let stop = deps.surroundings.shutdown.token();
@@ -105,6 +108,7 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
             expiry_grace: *config.expiry_grace,
             batch_bytes: config.batch_size.bytes() as u64,
             failures: Failures::default(),
+            waits_for: WAITS_FOR,
         },
         training: Training {
             holder,

@@ -8,11 +8,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use larder_client::{Projects, RegistryClient, RunFilter, RunsClient};
 use larder_definitions::{
     Catalog, ResolvedView,
-    run::{MaterializeRequest, Outcome, Part, Progress, Run, RunId, RunPlan, RunRequest, Scope},
+    run::{MaterializeRequest, Outcome, Part, PartKind, Progress, Run, RunId, RunPlan, RunRequest, Scope},
     view_rows::ViewRows,
 };
-use larder_offline_store::history::TimeRange;
-use larder_types::{Clock, Error, Name, Result, Retry, Revision, RowSetNumber};
+use larder_offline_store::history::{ReadBefore, TimeRange, ViewParts};
+use larder_types::{Clock, Error, Name, Result, Retry, Revision, RowSetNumber, Timestamp};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -56,6 +56,8 @@ pub struct Worker {
     pub batch_bytes: u64,
     /// What did not go well of late.
     pub failures: Failures,
+    /// How far ahead of time rows of the log may be to be waited for.
+    pub waits_for: Duration,
 }
 
 /// How often in a row the work of this process on each run was ended by what may go well later. That a run was interrupted
@@ -182,17 +184,45 @@ impl Worker {
         let catalog = self.projects.get(project.as_str(), Revision(0), CATALOG_WITHIN).await?;
         let view = catalog.feature_view(request.view.as_str())?;
         let row_set = view.row_set;
-        let started_at = self.clock.now();
         let watermarks = self.runs.within(ANSWER_WITHIN).watermarks(project, row_set).await?;
         let others =
             self.runs_of(project, view.name(), row_set).await?.into_iter().filter(|run| run.id != lease.run_id());
         let before = read_before(view, request.scope, &watermarks, &others.collect::<Vec<_>>());
-        let mut found = self.loader.history.plan_parts(project, view, &before, started_at).await?;
+        let (started_at, mut found) = self.found_parts(project, view, request.scope, &before).await?;
         let range = range_of(request.scope);
         found.parts.retain(|part| part.event_times.is_none_or(|times| range.meets(times.first, times.last)));
         let at = (catalog.revision, started_at);
         let plan = run_plan(view, row_set, request.scope, at, found.parts, found.positions);
         lease.plan(&plan).await
+    }
+
+    /// What there is to do from now on.
+    ///
+    /// Rows of the log replace what was written when the view was declared differently, but not those of the future: they
+    /// would be met again as any new row is, which a stored one of equal times may outdo. So those that push-ingest has let
+    /// in ahead of time are waited for.
+    async fn found_parts(
+        &self,
+        project: &Name,
+        view: &ResolvedView,
+        scope: Scope,
+        before: &ReadBefore,
+    ) -> Result<(Timestamp, ViewParts)> {
+        let plan = async || {
+            let now = self.clock.now();
+            Ok::<_, Error>((now, self.loader.history.plan_parts(project, view, before, now).await?))
+        };
+        let (now, found) = plan().await?;
+        let replaced = found.parts.iter().filter(|part| part.replaces && matches!(part.what, PartKind::Log { .. }));
+        let latest = replaced.filter_map(|part| Some(part.event_times?.last)).max();
+        let ahead = latest.filter(|latest| *latest > now).map(|latest| latest.since(now));
+        match ahead.filter(|ahead| *ahead <= self.waits_for && !matches!(scope, Scope::Range { .. })) {
+            None => Ok((now, found)),
+            Some(ahead) => {
+                tokio::time::sleep(ahead).await;
+                plan().await
+            }
+        }
     }
 
     /// The runs of the view, the newest first, back to the newest that moved watermarks of the row set.

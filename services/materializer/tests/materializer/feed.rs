@@ -295,6 +295,7 @@ impl Feed {
             expiry_grace: Duration::ZERO,
             batch_bytes: 1,
             failures: Failures::default(),
+            waits_for: Duration::from_secs(1),
         }
     }
 

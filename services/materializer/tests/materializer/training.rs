@@ -212,7 +212,8 @@ async fn one_is_written_over_an_earlier_one_and_over_nothing_else() {
     let train = async |spine: Option<&str>, output: &str| {
         let path = |name: &str| root.join(name).to_str().unwrap().to_owned();
         let set = TrainingSet { spine_path: spine.map(path), output_path: Some(path(output)), ..set(&feed) };
-        all(client.training_set(&set, stream::iter([Ok(spine_of_three())])).await?).await.map(|(run, _)| run)
+        let streamed = stream::iter(spine.is_none().then(|| Ok(spine_of_three())));
+        all(client.training_set(&set, streamed).await?).await.map(|(run, _)| run)
     };
     let run = train(None, "set.parquet").await.unwrap();
     assert_eq!((run.state, run.result.as_deref()), (RunState::Succeeded, root.join("set.parquet").to_str()));
@@ -244,6 +245,13 @@ async fn one_is_written_over_an_earlier_one_and_over_nothing_else() {
     let error = train(Some(segment), "other.parquet").await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::PermissionDenied, "{error}");
     assert!(files_below(&root) == before);
+
+    // Nor is a spine passed over that is streamed in beside the one that is named.
+    let spine_path = Some(root.join("set.parquet").to_str().unwrap().to_owned());
+    let events = client.training_set(&TrainingSet { spine_path, ..set(&feed) }, endless()).await.unwrap();
+    let error = all(events).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::InvalidArgument, "{error}");
+    assert!(error.message().contains("streamed in and named by specification.spine_path"), "{error}");
 }
 
 /// The files of a folder.

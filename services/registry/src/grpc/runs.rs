@@ -55,6 +55,9 @@ impl RunService for RunsGrpc {
         answer(request, async |call, api::AcquireLeaseRequest { project, run_id, holder }| {
             let kept = self.workable(&call, &project, &run_id)?;
             let holder = short("holder", holder)?;
+            if holder.is_empty() {
+                return Err(Error::invalid_field("holder", "is empty: name the worker"));
+            }
             let acquire = async move { kept.runs.acquire_lease(&run_id, &holder).await };
             let (lease, run) = see_through(&self.tasks, acquire).await?;
             Ok(api::AcquireLeaseResponse { lease: lease.0, term: Some(term()?), run: Some(run.to_wire()) })

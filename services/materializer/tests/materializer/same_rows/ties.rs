@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use larder_definitions::run::{LEASE_TERM, Outcome, Run, RunState, Scope};
 use larder_materializer::worker::Worker;
 use larder_online_store::{KeyWrite, OnlineStore, WriteMode};
-use larder_types::Clock;
+use larder_types::{Clock, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -76,6 +76,26 @@ async fn a_full_run_replaces_what_was_written_when_the_view_was_declared_differe
     assert_eq!(feed.materialize(Scope::Incremental).await.state, RunState::Succeeded);
     assert!(is_served(&feed, row(10, 'z')).await);
     assert_eq!(feed.materialize(Scope::Full).await.state, RunState::Succeeded);
+    assert!(is_served(&feed, row(10, 'a')).await);
+}
+
+#[tokio::test]
+async fn rows_a_little_ahead_are_waited_for_where_they_replace() {
+    let feed = Feed::new(true).await;
+    let ahead = Duration::from_millis(300);
+    feed.clock.set(Timestamp::from_micros(10 * 60_000_000 - 300_000));
+    feed.write("a.parquet", &[row(5, 'f')], true);
+    feed.push(&[row(10, 'a')], false).await;
+    let (key, stale) = feed.encoded(&[row(10, 'z')]).await.remove(0);
+    let write = KeyWrite::to_row_sets(key, stale, &feed.view().await.write_row_sets, None);
+    feed.store.write(vec![write], WriteMode::Newest, feed.clock.now()).await.unwrap();
+    let later = feed.clock.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        later.advance(ahead);
+    });
+    let run = feed.materialize(Scope::Incremental).await;
+    assert_eq!((run.state, run.progress.future), (RunState::Succeeded, 0));
     assert!(is_served(&feed, row(10, 'a')).await);
 }
 
