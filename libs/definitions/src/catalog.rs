@@ -4,7 +4,10 @@
 
 mod build;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use larder_codec::RowSchema;
 use larder_types::{
@@ -138,7 +141,7 @@ impl Catalog {
     pub fn view(&self, name: &str) -> Result<AnyView<'_>, Error> {
         let stored = self.feature_views.get(name).map(AnyView::Feature);
         let computed = || self.on_demand_feature_views.get(name).map(AnyView::OnDemand);
-        stored.or_else(computed).ok_or_else(|| self.unknown(ObjectKind::FeatureView, name))
+        stored.or_else(computed).ok_or_else(|| self.unknown(ObjectKind::OnDemandFeatureView, name))
     }
 
     /// The views that a push source feeds.
@@ -158,7 +161,10 @@ impl Catalog {
         entities.chain(sources).chain(views).chain(computed).chain(services)
     }
 
+    /// Of an on-demand feature view: where a view of either kind would do.
     fn unknown(&self, kind: ObjectKind, name: &str) -> Error {
+        let of_either_kind = kind == ObjectKind::OnDemandFeatureView;
+        let kind = if of_either_kind { ObjectKind::FeatureView } else { kind };
         if let Some(why) = self.not_understood.get(name) {
             return Error::unimplemented(format!("{kind} `{name}` of project {}: {why}", self.project));
         }
@@ -167,11 +173,21 @@ impl Catalog {
             let what = "it is an on-demand feature view, computed when it is asked for and never materialized";
             return Error::not_found(format!("{place} has no feature view `{name}`: {what}"));
         }
+        if kind == ObjectKind::FeatureView
+            && let Some(service) = self.feature_services.get(name)
+        {
+            let views: BTreeSet<&str> = service.features.iter().map(|used| used.view.as_str()).collect();
+            let views = views.into_iter().filter(|view| of_either_kind || self.feature_views.contains_key(*view));
+            let views = views.collect::<Vec<_>>().join(", ");
+            let of = if views.is_empty() { String::new() } else { format!(", of {views}") };
+            return Error::not_found(format!("{place} has no feature view `{name}`: it is a feature service{of}"));
+        }
         let known: Vec<&str> = match kind {
             ObjectKind::Entity => self.entities.keys().map(Name::as_str).collect(),
             ObjectKind::Source => self.sources.keys().map(Name::as_str).collect(),
             ObjectKind::FeatureView | ObjectKind::OnDemandFeatureView => {
-                self.feature_views.keys().chain(self.on_demand_feature_views.keys()).map(Name::as_str).collect()
+                let computed = self.on_demand_feature_views.keys().filter(|_| of_either_kind);
+                self.feature_views.keys().chain(computed).map(Name::as_str).collect()
             }
             ObjectKind::FeatureService => self.feature_services.keys().map(Name::as_str).collect(),
         };

@@ -244,7 +244,7 @@ fn check_revision(state: &ProjectState, expected: Option<Revision>) -> Result<()
     match expected {
         Some(expected) if expected != state.revision => Err(Error::conflict(format!(
             "project {} was expected at revision {expected} and is at revision {}, made at {} by {} from {}: \
-             look at what changed, then apply again",
+             look at what changed, then try again",
             state.project,
             state.revision,
             state.created_at,

@@ -280,7 +280,7 @@ fn refusals() {
 
     let (kind, message) = code(&ChangeSet { expected_revision: Some(Revision(0)), ..own.clone() });
     assert_eq!(kind, ErrorCode::Conflict);
-    expect!["project payments was expected at revision 0 and is at revision 1, made at 2026-01-31T08:30:00Z by ada from repo: look at what changed, then apply again"].assert_eq(&message);
+    expect!["project payments was expected at revision 0 and is at revision 1, made at 2026-01-31T08:30:00Z by ada from repo: look at what changed, then try again"].assert_eq(&message);
 
     let (kind, message) = code(&ChangeSet { origin: "notebook".to_owned(), ..own.clone() });
     assert_eq!(kind, ErrorCode::AlreadyExists);

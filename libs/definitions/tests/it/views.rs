@@ -40,6 +40,22 @@ fn a_catalog_has_everything_resolved() {
     let error = catalog.feature_view("custmer_features").unwrap_err();
     expect!["project payments at revision 1 has no feature view `custmer_features`; did you mean customer_features?"]
         .assert_eq(error.message());
+
+    // What would be refused next is not offered.
+    for (stored, asked, said) in [
+        (true, "credit_scoring_service", ": it is a feature service, of customer_features, real_time_features"),
+        (
+            false,
+            "credit_scoring_service",
+            ": it is a feature service, of credit_scoring_features, customer_features, real_time_features",
+        ),
+        (true, "credit_scoring_featurs", ""),
+        (false, "credit_scoring_featurs", "; did you mean credit_scoring_features?"),
+    ] {
+        let error = if stored { catalog.feature_view(asked).unwrap_err() } else { catalog.view(asked).unwrap_err() };
+        let expected = format!("project payments at revision 1 has no feature view `{asked}`{said}");
+        assert_eq!(error.message(), expected);
+    }
 }
 
 /// Keys are sorted, and entities named in another order are the same key space.
