@@ -120,7 +120,7 @@ impl Endpoint {
         PendingCalls(pending.into_iter().map(|(path, count)| (path.to_owned(), count)).collect())
     }
 
-    /// Waits until no call is being served.
+    /// Waits until no call is being served, but for streams of this process to itself.
     pub async fn drained(&self) {
         self.shared.limits.drained().await;
     }

@@ -16,8 +16,6 @@ use crate::{call::PeerAddress, config::ServerConfig};
 pub(super) struct Limits {
     calls: Counter,
     streams: Counter,
-    /// Streams that this process opened to itself: as many as it has to follow, and they take no caller's place.
-    own_streams: Counter,
     /// Woken whenever nothing is in flight any more.
     idle: Notify,
 }
@@ -34,42 +32,30 @@ struct Counter {
 #[derive(Debug)]
 pub(super) struct Place {
     limits: Arc<Limits>,
-    kind: Kind,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Call,
-    Stream,
-    OwnStream,
-}
-
-impl Kind {
-    fn of(method: &Method, from: &PeerAddress) -> Self {
-        match (method.is_stream(), from) {
-            (false, _) => Self::Call,
-            (true, PeerAddress::Network(_)) => Self::Stream,
-            (true, PeerAddress::InProcess) => Self::OwnStream,
-        }
-    }
+    is_stream: bool,
 }
 
 impl Limits {
     pub(super) fn new(config: &ServerConfig) -> Self {
         let calls = Counter::new(config.max_in_flight, "server.max_in_flight", "calls in flight");
         let streams = Counter::new(config.max_streams, "server.max_streams", "open streams");
-        let own_streams = Counter::new(usize::MAX, "no key", "streams of the process itself");
-        Self { calls, streams, own_streams, idle: Notify::new() }
+        Self { calls, streams, idle: Notify::new() }
     }
 
-    /// A place for a call of `method` that comes `from` there: none for a probe, which is always let in.
+    /// A place for a call of `method` that comes `from` there. None for a probe, which is always let in, and for a stream
+    /// that this process opens to itself: it opens as many as it has to follow, again and again until its tasks are stopped,
+    /// so they take no caller's place and nobody waits for their end.
     pub(super) fn enter(self: &Arc<Self>, method: &Method, from: &PeerAddress) -> Result<Option<Place>> {
-        if method.is_probe {
+        let is_stream = method.is_stream();
+        let is_own = match from {
+            PeerAddress::Network(_) => false,
+            PeerAddress::InProcess => is_stream,
+        };
+        if method.is_probe || is_own {
             return Ok(None);
         }
-        let kind = Kind::of(method, from);
-        self.counter(kind).enter()?;
-        Ok(Some(Place { limits: Arc::clone(self), kind }))
+        self.counter(is_stream).enter()?;
+        Ok(Some(Place { limits: Arc::clone(self), is_stream }))
     }
 
     /// Waits until nothing is in flight.
@@ -86,15 +72,11 @@ impl Limits {
     }
 
     fn is_idle(&self) -> bool {
-        [&self.calls, &self.streams, &self.own_streams].iter().all(|counter| counter.now.load(Ordering::Acquire) == 0)
+        self.calls.now.load(Ordering::Acquire) == 0 && self.streams.now.load(Ordering::Acquire) == 0
     }
 
-    fn counter(&self, kind: Kind) -> &Counter {
-        match kind {
-            Kind::Call => &self.calls,
-            Kind::Stream => &self.streams,
-            Kind::OwnStream => &self.own_streams,
-        }
+    fn counter(&self, is_stream: bool) -> &Counter {
+        if is_stream { &self.streams } else { &self.calls }
     }
 }
 
@@ -117,7 +99,7 @@ impl Counter {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let counter = self.limits.counter(self.kind);
+        let counter = self.limits.counter(self.is_stream);
         if counter.now.fetch_sub(1, Ordering::AcqRel) == 1 && self.limits.is_idle() {
             self.limits.idle.notify_waiters();
         }
