@@ -56,6 +56,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     if folder.is_file() {
         return Err(Failure::wrong(format!("{} is a file, not a folder", folder.display())));
     }
+    refuse_wildcards(folder)?;
     let project = project(&context.globals, folder)?;
     let now = SystemClock.now();
     let named = |template: &str| template.replace("PROJECT", project.as_str()).into_bytes();
@@ -91,6 +92,19 @@ fn project(globals: &Globals, folder: &Path) -> Outcome<Name> {
     let text = text.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
     Name::new(&text)
         .map_err(|_| Failure::wrong(format!("{} gives the project no name: say --project NAME", folder.display())))
+}
+
+/// Below such a folder no relative path of a source can be read.
+fn refuse_wildcards(folder: &Path) -> Outcome<()> {
+    let absolute = std::path::absolute(folder).map_err(|error| Failure::io(folder.display(), &error))?;
+    let wildcard = absolute.to_string_lossy().chars().find(|c| ['*', '?', '['].contains(c));
+    wildcard.map_or(Ok(()), |wildcard| {
+        let message = format!(
+            "{} has `{wildcard}` in its path, which would be a wildcard in the paths of sources: choose another folder",
+            absolute.display()
+        );
+        Err(Failure::wrong(message))
+    })
 }
 
 /// Before anything is written, so that nothing is half done.

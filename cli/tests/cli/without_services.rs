@@ -264,6 +264,9 @@ fn a_name_that_is_none_and_a_file_that_is_no_folder_are_told() {
     let ran = larder_in(folder.path(), &["push", "events", "--file", "events.csv", "--batch-id", ""]);
     assert_eq!(ran.code, 2, "{}", ran.err);
     assert!(ran.err.contains("--batch-id"), "{}", ran.err);
+    let ran = larder_in(folder.path(), &["init", "a[b]"]);
+    assert_eq!((ran.code, folder.path().join("a[b]").exists()), (1, false));
+    assert!(ran.err.contains("/a[b] has `[` in its path"), "{}", ran.err);
     let ran = larder_in(folder.path(), &["init", "larder.yaml"]);
     assert_eq!((ran.code, ran.err.as_str()), (1, "error: larder.yaml is a file, not a folder\n"));
 }
