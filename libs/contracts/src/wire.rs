@@ -1,8 +1,8 @@
 //! What every conversion shares: the [`Wire`] trait, and the [`Path`] that says where in a message something is wrong.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, iter, time::Duration};
 
-use larder_types::{Error, Name, Result};
+use larder_types::{Error, ErrorCode, Name, Result};
 
 /// A domain type that has a message.
 ///
@@ -72,10 +72,39 @@ impl<'a> Path<'a> {
         message.map(|message| T::from_wire(message, &self.field(name))).transpose()
     }
 
-    /// All items of a repeated field.
+    /// All items of a repeated field; what is wrong with any of them is told at once.
     pub fn read_all<T: Wire>(&self, name: &str, messages: Vec<T::Message>) -> Result<Vec<T>> {
         let at = self.field(name);
-        messages.into_iter().enumerate().map(|(position, message)| T::from_wire(message, &at.index(position))).collect()
+        let items = messages.into_iter().enumerate();
+        at.all(items.map(|(position, message)| T::from_wire(message, &at.index(position))))
+    }
+
+    /// What items became, or what is wrong with them.
+    fn all<T>(&self, mut items: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
+        let mut read = Vec::with_capacity(items.size_hint().0);
+        let first = loop {
+            match items.next() {
+                Some(Ok(item)) => read.push(item),
+                Some(Err(first)) => break first,
+                None => return Ok(read),
+            }
+        };
+        let more: Vec<Error> = items.filter_map(Result::err).take(MOST_TOLD).collect();
+        if more.is_empty() {
+            return Err(first);
+        }
+        let all: Vec<Error> = iter::once(first).chain(more).collect();
+        let (wrong, unknown): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|error| error.code() == ErrorCode::InvalidArgument);
+        match unknown.into_iter().next() {
+            // Of a later release all of it may be right.
+            Some(unknown) => Err(unknown),
+            None => {
+                let first = wrong.first().map_or("", Error::message);
+                let message = format!("{} items of {self} are wrong, the first: {first}", wrong.len());
+                Err(Error::invalid_fields(message, wrong.iter().flat_map(Error::violations).cloned().collect()))
+            }
+        }
     }
 
     /// A field with a name.
@@ -94,7 +123,7 @@ impl<'a> Path<'a> {
         let one = |(position, text): (usize, &String)| {
             Name::new(text).map_err(|error| at.index(position).invalid(error.to_string()))
         };
-        texts.iter().enumerate().map(one).collect()
+        at.all(texts.iter().enumerate().map(one))
     }
 
     /// A map from name to name.
@@ -117,6 +146,9 @@ impl<'a> Path<'a> {
         usize::try_from(size).map_err(|_| self.field(name).invalid(format!("{size} is too great")))
     }
 }
+
+/// Of so many wrong items of a field is told besides the first.
+const MOST_TOLD: usize = 999;
 
 /// What `google.protobuf.Duration` may say.
 const MAX_SPAN_SECONDS: u64 = 315_576_000_000;
@@ -164,8 +196,6 @@ pub fn encoded_len(message: &impl prost::Message) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use larder_types::ErrorCode;
-
     use super::*;
 
     #[test]
@@ -179,6 +209,22 @@ mod tests {
         let error = change.names("puts", &["a".to_owned(), "9".to_owned()]).unwrap_err();
         assert_eq!(error.violations()[0].field, "change.puts[1]");
         assert_eq!(change.not_understood("kind 7").code(), ErrorCode::Unimplemented);
+    }
+
+    #[test]
+    fn every_wrong_item_is_told() {
+        let names = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(ToString::to_string).collect();
+            Path::ROOT.names("removes", &texts)
+        };
+        let error = names(&["a", "8", "b", "9", ""]).unwrap_err();
+        assert!(
+            error.message().starts_with("3 items of removes are wrong, the first: removes[1]: `8` is not a name"),
+            "{error}"
+        );
+        let fields: Vec<_> = error.violations().iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(fields, ["removes[1]", "removes[3]", "removes[4]"]);
+        assert_eq!(names(&["9"; 5_000]).unwrap_err().violations().len(), 1_000);
     }
 
     #[test]
