@@ -1,6 +1,6 @@
 //! What every conversion shares: the [`Wire`] trait, and the [`Path`] that says where in a message something is wrong.
 
-use std::{collections::BTreeMap, fmt, iter, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use larder_types::{Error, ErrorCode, Name, Result};
 
@@ -79,29 +79,29 @@ impl<'a> Path<'a> {
         at.all(items.map(|(position, message)| T::from_wire(message, &at.index(position))))
     }
 
-    /// What items became, or what is wrong with them.
-    fn all<T>(&self, mut items: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
-        let mut read = Vec::with_capacity(items.size_hint().0);
-        let first = loop {
-            match items.next() {
-                Some(Ok(item)) => read.push(item),
-                Some(Err(first)) => break first,
-                None => return Ok(read),
+    /// What items became, or what is wrong with them. Nothing more is read once so much is wrong that nobody is told of more.
+    fn all<T>(&self, items: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
+        let (mut read, mut wrong, mut violations) = (Vec::with_capacity(items.size_hint().0), Vec::new(), 0);
+        for item in items {
+            match item {
+                Ok(item) => read.push(item),
+                Err(error) if error.code() == ErrorCode::InvalidArgument => {
+                    violations += error.violations().len();
+                    wrong.push(error);
+                }
+                // Of a later release all of it may be right.
+                Err(unknown) => return Err(unknown),
             }
-        };
-        let more: Vec<Error> = items.filter_map(Result::err).take(MOST_TOLD).collect();
-        if more.is_empty() {
-            return Err(first);
+            if violations >= MOST_TOLD {
+                break;
+            }
         }
-        let all: Vec<Error> = iter::once(first).chain(more).collect();
-        let (wrong, unknown): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|error| error.code() == ErrorCode::InvalidArgument);
-        match unknown.into_iter().next() {
-            // Of a later release all of it may be right.
-            Some(unknown) => Err(unknown),
-            None => {
-                let first = wrong.first().map_or("", Error::message);
-                let message = format!("{} items of {self} are wrong, the first: {first}", wrong.len());
+        match wrong.len() {
+            0 => Ok(read),
+            1 => Err(wrong.swap_remove(0)),
+            count => {
+                let at_least = if violations >= MOST_TOLD { "at least " } else { "" };
+                let message = format!("{at_least}{count} items of {self} are wrong, the first: {}", wrong[0].message());
                 Err(Error::invalid_fields(message, wrong.iter().flat_map(Error::violations).cloned().collect()))
             }
         }
@@ -147,8 +147,8 @@ impl<'a> Path<'a> {
     }
 }
 
-/// Of so many wrong items of a field is told besides the first.
-const MOST_TOLD: usize = 999;
+/// Of so many things that are wrong is told: more than an answer has room for.
+const MOST_TOLD: usize = 100;
 
 /// What `google.protobuf.Duration` may say.
 const MAX_SPAN_SECONDS: u64 = 315_576_000_000;
@@ -224,7 +224,12 @@ mod tests {
         );
         let fields: Vec<_> = error.violations().iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(fields, ["removes[1]", "removes[3]", "removes[4]"]);
-        assert_eq!(names(&["9"; 5_000]).unwrap_err().violations().len(), 1_000);
+        let error = names(&["9"; 5_000]).unwrap_err();
+        assert!(error.message().starts_with("at least 100 items of removes are wrong"), "{error}");
+        assert_eq!(error.violations().len(), 100);
+        let nested = |_| Path::ROOT.all((0..5_000).map(|_| names(&["9"; 5_000])));
+        let error = Path::ROOT.all((0..5_000).map(nested)).unwrap_err();
+        assert_eq!(error.violations().len(), 100, "and at once");
     }
 
     #[test]

@@ -31,7 +31,7 @@ use larder_service::{
     authorize::{Action, Resource, authorize},
     call::{CallContext, answer},
 };
-use larder_types::{Error, FeatureReference, Result, Revision, Timestamp};
+use larder_types::{Error, ErrorCode, FeatureReference, Result, Revision, Timestamp};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
@@ -248,8 +248,9 @@ fn unless_pieces_come(mut events: Events, mut messages: Streaming<api::GetHistor
         let mut piece = pin!(async {
             match next_piece(&mut messages).await {
                 Ok(Some(_)) => two_spines(),
-                Err(error) => error,
-                Ok(None) => pending().await,
+                Err(error) if error.code() == ErrorCode::InvalidArgument => error,
+                // That nothing more comes is as it should be.
+                Ok(None) | Err(_) => pending().await,
             }
         });
         while let Some(event) = tokio::select! {

@@ -216,10 +216,10 @@ impl Worker {
         let replaced = found.parts.iter().filter(|part| part.replaces && matches!(part.what, PartKind::Log { .. }));
         let latest = replaced.filter_map(|part| Some(part.event_times?.last)).max();
         let ahead = latest.filter(|latest| *latest > now).map(|latest| latest.since(now));
-        match ahead.filter(|ahead| *ahead <= self.waits_for && !matches!(scope, Scope::Range { .. })) {
+        match ahead.filter(|_| !matches!(scope, Scope::Range { .. })) {
             None => Ok((now, found)),
             Some(ahead) => {
-                tokio::time::sleep(ahead).await;
+                tokio::time::sleep(ahead.min(self.waits_for)).await;
                 plan().await
             }
         }

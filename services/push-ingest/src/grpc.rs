@@ -50,7 +50,7 @@ impl PushService for PushGrpc {
         let target = message.target;
         let place = self.room.enter(encoded_len(&message), call.patience() / 2).await;
         let place = place.map_err(|error| told(nothing_done(error, target)))?;
-        let created = self.service.created_now(message.event_times.len());
+        let created = self.service.created_now(unrecorded(&message));
         let read = AnswerBy::of(&call).within(read_request(message, created)).await;
         let (id, request) = read.unwrap_or_else(|error| Err(nothing_done(error, target))).map_err(told)?;
         let pushed = self.service.push(request, place, &call).await.map_err(|error| told(error.of_batch(&id)))?;
@@ -73,7 +73,7 @@ impl PushService for PushGrpc {
             async move {
                 let message = message.map_err(of_unreadable_request)?;
                 let place = room.enter(encoded_len(&message), patience).await;
-                let rows = message.request.as_ref().map_or(0, |request| request.event_times.len());
+                let rows = message.request.as_ref().map_or(0, unrecorded);
                 Ok(Placed { created: service.created_now(rows), message, place })
             }
         });
@@ -83,6 +83,11 @@ impl PushService for PushGrpc {
         });
         Ok(tonic::Response::new(Box::pin(answers.buffered(STREAM_AHEAD))))
     }
+}
+
+/// How many rows a batch has whose created times it does not bring.
+fn unrecorded(request: &PushRequest) -> usize {
+    if request.created_times.is_empty() { request.event_times.len() } else { 0 }
 }
 
 /// A batch of a stream, in its turn.

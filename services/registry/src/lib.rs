@@ -23,6 +23,7 @@ use larder_service::{
     tasks::Tasks,
 };
 use larder_types::{Clock, Result};
+use tokio::sync::Semaphore;
 
 pub use crate::runs::FormerWorkers;
 use crate::{config::Config, projects::Projects};
@@ -46,7 +47,8 @@ pub struct Deps {
 pub async fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     let Deps { store, clock, tasks, former_workers, surroundings } = deps;
     let projects = Arc::new(Projects::open(store, Arc::clone(&clock), former_workers).await?);
-    let registry = grpc::RegistryGrpc { projects: Arc::clone(&projects), clock, tasks: tasks.clone() };
+    let checks = Arc::new(Semaphore::new(grpc::CHECKED_AT_ONCE));
+    let registry = grpc::RegistryGrpc { projects: Arc::clone(&projects), clock, tasks: tasks.clone(), checks };
     let registry = RegistryServiceServer::new(registry);
     let runs = RunServiceServer::new(grpc::RunsGrpc { projects, tasks });
     GrpcServer::new(&config.server, surroundings)

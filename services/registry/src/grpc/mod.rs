@@ -12,7 +12,7 @@ use larder_service::{
 use larder_types::{Error, Result};
 pub use registry::RegistryGrpc;
 pub use runs::RunsGrpc;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Semaphore};
 
 /// The most items of one page.
 const PAGE: usize = 500;
@@ -44,8 +44,16 @@ async fn see_through<T: Send + 'static>(
     tasks.see_through(CHANGE, change).await.flatten()
 }
 
+/// How many changes are checked at once.
+pub(crate) const CHECKED_AT_ONCE: usize = 4;
+
 /// Checking many definitions keeps a processor busy for long: that is done where no other call waits for it.
-async fn beside<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+/// So few at once (`places`) that threads are left for the store, on which a change waits.
+async fn beside<T: Send + 'static>(
+    places: &Semaphore,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let _place = places.acquire().await;
     let runtime = Handle::current();
     work_beside(move || runtime.block_on(work)).await
 }

@@ -21,6 +21,7 @@ use larder_service::{
     tasks::Tasks,
 };
 use larder_types::{Name, ProjectNumber, Result, Revision};
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::{allow, answer, beside, page, see_through, unknown_token};
@@ -43,6 +44,8 @@ pub struct RegistryGrpc {
     pub clock: Arc<dyn larder_types::Clock>,
     /// Brings changes to their end.
     pub tasks: Tasks,
+    /// One for each change that is checked at once.
+    pub checks: Arc<Semaphore>,
 }
 
 type AnswerStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -52,7 +55,7 @@ impl RegistryService for RegistryGrpc {
     async fn plan(&self, request: Request<api::PlanRequest>) -> Result<Response<api::PlanResponse>, Status> {
         answer(request, async |call, message| {
             let registry = self.clone();
-            beside(async move { registry.plan_change(&call, message) }).await
+            beside(&self.checks, async move { registry.plan_change(&call, message) }).await
         })
         .await
     }
@@ -60,7 +63,9 @@ impl RegistryService for RegistryGrpc {
     async fn apply(&self, request: Request<api::ApplyRequest>) -> Result<Response<api::ApplyResponse>, Status> {
         answer(request, async |call, message| {
             let registry = self.clone();
-            see_through(&self.tasks, beside(async move { registry.apply_change(&call, message).await })).await
+            let checks = Arc::clone(&self.checks);
+            let change = async move { registry.apply_change(&call, message).await };
+            see_through(&self.tasks, async move { beside(&checks, change).await }).await
         })
         .await
     }
@@ -71,7 +76,9 @@ impl RegistryService for RegistryGrpc {
     ) -> Result<Response<api::RollbackResponse>, Status> {
         answer(request, async |call, message| {
             let registry = self.clone();
-            see_through(&self.tasks, beside(async move { registry.roll_back(&call, message).await })).await
+            let checks = Arc::clone(&self.checks);
+            let change = async move { registry.roll_back(&call, message).await };
+            see_through(&self.tasks, async move { beside(&checks, change).await }).await
         })
         .await
     }
