@@ -247,7 +247,6 @@ fn variables_are_known_and_are_not_in_the_usage() {
     assert!(ran.err.contains("Usage: larder describe [OPTIONS] <NAME>\n"), "{}", ran.err);
 }
 
-/// A closed pipe ends the output, not the verdict.
 #[test]
 fn a_command_is_explained_by_help_too() {
     for command in [&["apply"][..], &["runs", "show"]] {
@@ -271,6 +270,7 @@ fn a_name_that_is_none_and_a_file_that_is_no_folder_are_told() {
     assert_eq!((ran.code, ran.err.as_str()), (1, "error: larder.yaml is a file, not a folder\n"));
 }
 
+/// A closed pipe ends the output, not the verdict.
 #[test]
 fn nobody_who_reads_changes_no_exit_code() {
     let bad = repository("project: shop\nentities: [{ name: customer, join_keys: [] }]\n");
