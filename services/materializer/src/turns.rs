@@ -92,7 +92,7 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
-    use larder_definitions::run::{MaterializeRequest, Progress, RunState, Scope};
+    use larder_definitions::run::{MaterializeRequest, RunEvent, RunEventKind, Scope, apply_event};
     use larder_types::Timestamp;
 
     use super::*;
@@ -102,22 +102,9 @@ mod tests {
         let run = |(id, view): &(&str, &str)| {
             let view = Name::new(view).unwrap();
             let request = RunRequest::Materialize(MaterializeRequest { view, scope: Scope::Full, tick: None });
-            let run = Run {
-                id: (*id).to_owned(),
-                request,
-                state: RunState::Pending,
-                principal: "ada".to_owned(),
-                traceparent: None,
-                created_at: Timestamp::from_micros(0),
-                ended_at: None,
-                lease: None,
-                plan: None,
-                parts_done: Vec::new(),
-                progress: Progress::default(),
-                cancel_requested: false,
-                error: None,
-                result: None,
-            };
+            let what = RunEventKind::Created { request, principal: "ada".to_owned(), traceparent: None };
+            let event = RunEvent { run: (*id).to_owned(), at: Timestamp::from_micros(0), what };
+            let run = apply_event(None, &event).unwrap();
             (project.clone(), run)
         };
         Open { runs: runs.iter().map(run).collect(), asked: HashSet::from([project.clone()]) }

@@ -114,7 +114,8 @@ async fn files_behind_links_are_materialized() {
     // What changes behind a link is another file, and a link that is led out of the roots in between is not followed.
     let (view, project) = (shop.view("merchant_risk"), &shop.catalog.project);
     let found = shop.history.plan_parts(project, &view, &ReadBefore::default(), Timestamp::MAX).await.unwrap();
-    let PartKind::File(version) = &found.parts[0].what else { unreachable!() };
+    let what = &found.parts[0].what;
+    let PartKind::File(version) = what else { panic!("a Parquet source has files: {what:?}") };
     shop.write("elsewhere/c.parquet", &merchants(&[(1, 5, 0.1), (2, 6, 0.2)]));
     let error = shop.history.roots().reopen(version).await.unwrap_err();
     assert!(error.message().ends_with("merchants/in.parquet` was changed since it was listed"), "{error}");

@@ -22,6 +22,13 @@ async fn is_served(feed: &Feed, row: Row) -> bool {
     feed.served(&[row.id]).await == feed.expected(&[row]).await
 }
 
+/// As a push wrote it when the view was declared differently: no history has it.
+async fn write_online(feed: &Feed, row: Row) {
+    let (key, row) = feed.encoded(&[row]).await.remove(0);
+    let write = KeyWrite::to_row_sets(key, row, &feed.view().await.write_row_sets, None);
+    feed.store.write(vec![write], WriteMode::Newest, feed.clock.now()).await.unwrap();
+}
+
 /// Works on the run until its process is stopped after so many writes.
 async fn interrupted(feed: &Feed, run: &Run, writes: u32) {
     let stop = CancellationToken::new();
@@ -70,9 +77,7 @@ async fn a_full_run_replaces_what_was_written_when_the_view_was_declared_differe
     feed.write("a.parquet", &[row(5, 'f')], true);
     feed.push(&[row(10, 'a')], true).await;
     assert_eq!(feed.materialize(Scope::Incremental).await.state, RunState::Succeeded);
-    let (key, stale) = feed.encoded(&[row(10, 'z')]).await.remove(0);
-    let write = KeyWrite::to_row_sets(key, stale, &feed.view().await.write_row_sets, None);
-    feed.store.write(vec![write], WriteMode::Newest, feed.clock.now()).await.unwrap();
+    write_online(&feed, row(10, 'z')).await;
     assert_eq!(feed.materialize(Scope::Incremental).await.state, RunState::Succeeded);
     assert!(is_served(&feed, row(10, 'z')).await);
     assert_eq!(feed.materialize(Scope::Full).await.state, RunState::Succeeded);
@@ -86,9 +91,7 @@ async fn rows_a_little_ahead_are_waited_for_where_they_replace() {
     feed.clock.set(Timestamp::from_micros(10 * 60_000_000 - 300_000));
     feed.write("a.parquet", &[row(5, 'f')], true);
     feed.push(&[row(10, 'a')], false).await;
-    let (key, stale) = feed.encoded(&[row(10, 'z')]).await.remove(0);
-    let write = KeyWrite::to_row_sets(key, stale, &feed.view().await.write_row_sets, None);
-    feed.store.write(vec![write], WriteMode::Newest, feed.clock.now()).await.unwrap();
+    write_online(&feed, row(10, 'z')).await;
     let later = feed.clock.clone();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(100)).await;
