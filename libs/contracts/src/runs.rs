@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use larder_definitions::run::{
-    EventTimes, FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, ReadFiles, Run, RunPlan,
-    RunRequest, RunState, Scope, SpineDigest, TrainingSetRequest, Watermark, WatermarkKey,
+    EventTimes, FileVersion, GoneFile, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, ReadFile,
+    ReadFiles, Run, RunPlan, RunRequest, RunState, Scope, SpineDigest, TrainingSetRequest, Watermark, WatermarkKey,
 };
 use larder_types::{LeaseNumber, Result, Revision, RowSetNumber, SchemaNumber, Timestamp};
 
@@ -260,9 +260,47 @@ impl Wire for Part {
                 PartKind::Log { from, to }
             }
         };
-        let event_times =
-            event_times.map(|times| EventTimes::from_wire(times, &at.field("event_times"))).transpose()?;
+        let event_times = times_from_wire(event_times, at)?;
         Ok(Self { source: at.name("source", &source)?, what, event_times, replaces })
+    }
+}
+
+fn times_from_wire(times: Option<api::EventTimes>, at: &Path<'_>) -> Result<Option<EventTimes>> {
+    times.map(|times| EventTimes::from_wire(times, &at.field("event_times"))).transpose()
+}
+
+impl Wire for ReadFile {
+    type Message = api::ReadFile;
+
+    fn to_wire(&self) -> api::ReadFile {
+        api::ReadFile {
+            version: Some(self.version.to_wire()),
+            event_times: self.event_times.as_ref().map(Wire::to_wire),
+            in_part: self.in_part,
+        }
+    }
+
+    fn from_wire(message: api::ReadFile, at: &Path<'_>) -> Result<Self> {
+        let api::ReadFile { version, event_times, in_part } = message;
+        Ok(Self { version: at.read("version", version)?, event_times: times_from_wire(event_times, at)?, in_part })
+    }
+}
+
+impl Wire for GoneFile {
+    type Message = api::GoneFile;
+
+    fn to_wire(&self) -> api::GoneFile {
+        api::GoneFile {
+            path: self.path.clone(),
+            event_times: self.event_times.as_ref().map(Wire::to_wire),
+            missed_at: self.missed_at.as_micros(),
+        }
+    }
+
+    fn from_wire(message: api::GoneFile, at: &Path<'_>) -> Result<Self> {
+        let api::GoneFile { path, event_times, missed_at } = message;
+        let event_times = times_from_wire(event_times, at)?;
+        Ok(Self { path, event_times, missed_at: Timestamp::from_micros(missed_at) })
     }
 }
 
@@ -307,8 +345,8 @@ impl Wire for Watermark {
 
     fn to_wire(&self) -> api::Watermark {
         let position = match &self.position {
-            Position::Files(ReadFiles { files, in_part }) => {
-                api::watermark::Position::Files(api::FileSet { files: all_to_wire(files), in_part: in_part.clone() })
+            Position::Files(ReadFiles { files, gone }) => {
+                api::watermark::Position::Files(api::FileSet { files: all_to_wire(files), gone: all_to_wire(gone) })
             }
             Position::Log(segments) => api::watermark::Position::Log(api::LogPosition { segments: segments.clone() }),
             Position::Time(time) => api::watermark::Position::Time(time.as_micros()),
@@ -319,8 +357,9 @@ impl Wire for Watermark {
     fn from_wire(message: api::Watermark, at: &Path<'_>) -> Result<Self> {
         let api::Watermark { key, position } = message;
         let position = match position.ok_or_else(|| at.not_understood("its position"))? {
-            api::watermark::Position::Files(api::FileSet { files, in_part }) => {
-                Position::Files(ReadFiles { files: at.field("files").read_all("files", files)?, in_part })
+            api::watermark::Position::Files(api::FileSet { files, gone }) => {
+                let at = at.field("files");
+                Position::Files(ReadFiles { files: at.read_all("files", files)?, gone: at.read_all("gone", gone)? })
             }
             api::watermark::Position::Log(api::LogPosition { segments }) => Position::Log(segments),
             api::watermark::Position::Time(time) => Position::Time(Timestamp::from_micros(time)),

@@ -8,8 +8,8 @@ use larder_definitions::{
     OnDemandFeature, OnDemandFeatureView, ParquetSource, PostgresSource, PushSchema, PushSource, Relation,
     RequestField, ResolvedSource, ResolvedView, Schedule, Source, SourceKind, ViewUse,
     run::{
-        EventTimes, FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, ReadFiles, Run,
-        RunPlan, RunRequest, RunState, Scope, SpineDigest, TrainingSetRequest, Watermark, WatermarkKey,
+        EventTimes, FileVersion, GoneFile, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, ReadFile,
+        ReadFiles, Run, RunPlan, RunRequest, RunState, Scope, SpineDigest, TrainingSetRequest, Watermark, WatermarkKey,
     },
 };
 use larder_types::{
@@ -197,8 +197,8 @@ fn run_plan() -> impl Strategy<Value = RunPlan> {
         range().prop_map(|(start, end)| PartKind::TimeRange { start, end }),
         (segments(), segments()).prop_map(|(from, to)| PartKind::Log { from, to }),
     ];
-    let event_times = range().prop_map(|(first, last)| EventTimes { first, last });
-    let part = (name(), what, option::of(event_times), any::<bool>())
+    let event_times = || range().prop_map(|(first, last)| EventTimes { first, last });
+    let part = (name(), what, option::of(event_times()), any::<bool>())
         .prop_map(|(source, what, event_times, replaces)| Part { source, what, event_times, replaces });
     let key = (any::<u32>(), name(), text(), any::<u32>()).prop_map(|(row_set, source, query, schema)| WatermarkKey {
         row_set: RowSetNumber(row_set),
@@ -206,9 +206,15 @@ fn run_plan() -> impl Strategy<Value = RunPlan> {
         query,
         schema: SchemaNumber(schema),
     });
+    let read = (files(), option::of(event_times()), any::<bool>())
+        .prop_map(|(version, event_times, in_part)| ReadFile { version, event_times, in_part });
+    let gone = (text(), option::of(event_times()), time()).prop_map(|(path, event_times, missed_at)| GoneFile {
+        path,
+        event_times,
+        missed_at,
+    });
     let position = prop_oneof![
-        (vec(files(), 0..3), vec(text(), 0..2))
-            .prop_map(|(files, in_part)| Position::Files(ReadFiles { files, in_part })),
+        (vec(read, 0..3), vec(gone, 0..2)).prop_map(|(files, gone)| Position::Files(ReadFiles { files, gone })),
         segments().prop_map(Position::Log),
         time().prop_map(Position::Time),
     ];

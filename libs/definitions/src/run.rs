@@ -240,11 +240,39 @@ pub struct WatermarkKey {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ReadFiles {
     /// As they were; one of each path.
-    pub files: Vec<FileVersion>,
-    /// The paths of those that have rows later than the start of the run that read them.
+    pub files: Vec<ReadFile>,
+    /// Those that are there no more, or not as they were read. What comes in their place may correct them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub in_part: Vec<String>,
+    pub gone: Vec<GoneFile>,
 }
+
+/// A file that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadFile {
+    /// As it was.
+    pub version: FileVersion,
+    /// The event times of its rows, where they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_times: Option<EventTimes>,
+    /// Whether it has rows later than the start of the run that read it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_part: bool,
+}
+
+/// A file that was read, and then was missed or found changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoneFile {
+    /// Where it was.
+    pub path: String,
+    /// The event times of the rows that it had, where they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_times: Option<EventTimes>,
+    /// The start of the run that found it gone.
+    pub missed_at: Timestamp,
+}
+
+/// How long it is remembered that a file has gone: what replaces it may come file by file.
+pub const GONE_FILES_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How far a source was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,7 +20,7 @@ use std::{
 
 use larder_types::{Error, Name};
 
-pub use self::paths::definition_files;
+pub use self::paths::{definition_files, found_files};
 use self::{
     convert::IntoObject,
     language::FileText,
@@ -87,7 +87,7 @@ fn read_files(path: &Path, references: References) -> Result<FeatureRepository, 
     let unreadable = |path: &Path, error: std::io::Error| {
         vec![Problem::new("", format!("{} cannot be read: {error}", path.display()))]
     };
-    let (files, problems) = paths::found_files(path);
+    let (files, problems) = found_files(path);
     if files.is_empty() && problems.is_empty() {
         return Err(vec![Problem::new("", format!("no definitions (*.yaml, *.yml) are in {}", path.display()))]);
     }

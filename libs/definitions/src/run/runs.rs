@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use larder_types::{Error, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Position, ReadFiles, Run, RunEvent, RunId, RunRequest, RunState, Watermark, WatermarkKey, apply_event};
+use super::{
+    GONE_FILES_KEPT, GoneFile, Position, ReadFiles, Run, RunEvent, RunId, RunRequest, RunState, Watermark,
+    WatermarkKey, apply_event,
+};
 use crate::stored;
 
 /// The newest snapshot format.
@@ -150,11 +153,34 @@ impl Position {
 
 impl ReadFiles {
     fn add(&mut self, read: &Self) {
-        let again: BTreeSet<&str> = read.files.iter().map(|file| file.path.as_str()).collect();
-        self.files.retain(|file| !again.contains(file.path.as_str()));
-        self.in_part.retain(|path| !again.contains(path.as_str()));
+        let read_now = read.files.iter().map(|file| file.version.path.as_str());
+        let gone = read.gone.iter().map(|file| file.path.as_str());
+        let other_now: BTreeSet<&str> = read_now.chain(gone).collect();
+        self.files.retain(|file| !other_now.contains(file.version.path.as_str()));
         self.files.extend_from_slice(&read.files);
-        self.in_part.extend_from_slice(&read.in_part);
+        let mut all_gone: BTreeMap<String, GoneFile> = BTreeMap::new();
+        for gone in self.gone.drain(..).chain(read.gone.iter().cloned()) {
+            match all_gone.get_mut(&gone.path) {
+                Some(known) => known.add(&gone),
+                None => _ = all_gone.insert(gone.path.clone(), gone),
+            }
+        }
+        let last_missed = all_gone.values().map(|file| file.missed_at).max();
+        self.gone.extend(all_gone.into_values().filter(|file| last_missed.is_some_and(|at| file.is_remembered_at(at))));
+    }
+}
+
+impl GoneFile {
+    /// Whether what comes at that time may be its correction.
+    pub fn is_remembered_at(&self, now: Timestamp) -> bool {
+        now.minus(GONE_FILES_KEPT) <= self.missed_at
+    }
+
+    /// It came back, and went again.
+    fn add(&mut self, again: &Self) {
+        let times = self.event_times.zip(again.event_times);
+        self.event_times = times.map(|(known, again)| known.with(again));
+        self.missed_at = self.missed_at.max(again.missed_at);
     }
 }
 

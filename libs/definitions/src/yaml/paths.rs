@@ -18,7 +18,7 @@ pub fn definition_files(path: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
 }
 
 /// The files that were found, and what could not be looked at.
-pub(super) fn found_files(path: &Path) -> (Vec<PathBuf>, Vec<Problem>) {
+pub fn found_files(path: &Path) -> (Vec<PathBuf>, Vec<Problem>) {
     if path.is_file() {
         return (vec![path.to_owned()], Vec::new());
     }

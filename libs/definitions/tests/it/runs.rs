@@ -1,10 +1,14 @@
 //! Runs: what may follow what, the fence of leases, and watermarks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use larder_definitions::run::{
-    EventTimes, FileVersion, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, ReadFiles, RunEvent,
-    RunEventKind, RunPlan, RunRequest, RunState, RunsState, Scope, Watermark, WatermarkKey,
+    EventTimes, FileVersion, GONE_FILES_KEPT, GoneFile, MaterializeRequest, Outcome, Part, PartKind, Position,
+    Progress, ReadFile, ReadFiles, RunEvent, RunEventKind, RunPlan, RunRequest, RunState, RunsState, Scope, Watermark,
+    WatermarkKey,
 };
 use larder_types::{ErrorCode, LeaseNumber, Revision, RowSetNumber, SchemaNumber, Timestamp};
 use proptest::prelude::*;
@@ -79,8 +83,10 @@ fn succeeded(run: &str, lease: u64) -> RunEvent {
 /// Every kind of event, with a worker that is replaced half way.
 pub(crate) fn life_of_a_run(run: &str) -> Vec<RunEvent> {
     let file = FileVersion { path: "/data/a.parquet".to_owned(), size: 10, etag: None };
-    let in_part = vec![file.path.clone()];
-    let files = Position::Files(ReadFiles { files: vec![file], in_part });
+    let event_times = Some(EventTimes { first: at(0), last: at(5) });
+    let gone = GoneFile { path: "/data/gone.parquet".to_owned(), event_times, missed_at: at(2) };
+    let file = ReadFile { version: file, event_times, in_part: true };
+    let files = Position::Files(ReadFiles { files: vec![file], gone: vec![gone] });
     let log = Position::Log(BTreeMap::from([("w1".to_owned(), 7)]));
     vec![
         created(run, "customer_features"),
@@ -218,16 +224,43 @@ fn watermarks_never_go_back() {
     let log = |a: u64, b: u64| Position::Log(BTreeMap::from([("a".to_owned(), a), ("b".to_owned(), b)]));
     assert_eq!(log(5, 1).moved_to(&log(3, 2)), log(5, 2));
     assert_eq!(Position::Time(at(5)).moved_to(&Position::Time(at(3))), Position::Time(at(5)));
-    let file = |path: &str, size| FileVersion { path: path.to_owned(), size, etag: None };
-    let files = |files: &[FileVersion], in_part: &[&str]| {
-        Position::Files(ReadFiles {
-            files: files.to_vec(),
-            in_part: in_part.iter().map(|path| path.to_string()).collect(),
-        })
+    let file = |path: &str, size, in_part| ReadFile {
+        version: FileVersion { path: path.to_owned(), size, etag: None },
+        event_times: None,
+        in_part,
     };
-    let before = files(&[file("a", 1), file("b", 1), file("c", 1)], &["a", "b"]);
-    let after = files(&[file("c", 1), file("b", 2), file("d", 1), file("a", 1)], &["d"]);
-    assert_eq!(before.moved_to(&files(&[file("b", 2), file("d", 1), file("a", 1)], &["d"])), after);
+    let files = |files: &[ReadFile]| Position::Files(ReadFiles { files: files.to_vec(), gone: Vec::new() });
+    let before = files(&[file("a", 1, true), file("b", 1, true), file("c", 1, false)]);
+    let read = [file("b", 2, false), file("d", 1, true), file("a", 1, false)];
+    let after = [file("c", 1, false)].into_iter().chain(read.clone()).collect::<Vec<_>>();
+    assert_eq!(before.moved_to(&files(&read)), files(&after));
+}
+
+#[test]
+fn files_that_went_are_remembered_with_all_they_had_for_a_time() {
+    let file = |path: &str| ReadFile {
+        version: FileVersion { path: path.to_owned(), size: 1, etag: None },
+        event_times: None,
+        in_part: false,
+    };
+    let gone = |path: &str, times: Option<(i64, i64)>, missed_at| GoneFile {
+        path: path.to_owned(),
+        event_times: times.map(|(first, last)| EventTimes { first: at(first), last: at(last) }),
+        missed_at,
+    };
+    let position = |files: &[&str], gone: &[GoneFile]| {
+        Position::Files(ReadFiles { files: files.iter().map(|path| file(path)).collect(), gone: gone.to_vec() })
+    };
+    let missed = [gone("a", Some((1, 3)), at(9)), gone("b", Some((1, 3)), at(9)), gone("x", None, at(9))];
+    let first = position(&["a", "b", "c"], &[]).moved_to(&position(&["b", "d"], &missed));
+    assert_eq!(first, position(&["c", "b", "d"], &missed), "b was read anew");
+    let again = [gone("b", Some((6, 7)), at(10)), gone("x", Some((6, 7)), at(10))];
+    let both = [missed[0].clone(), gone("b", Some((1, 7)), at(10)), gone("x", None, at(10))];
+    let second = first.moved_to(&position(&[], &again));
+    assert_eq!(second, position(&["c", "d"], &both));
+    let much_later = gone("d", None, at(9).plus(GONE_FILES_KEPT).plus(Duration::from_micros(1)));
+    let forgotten = [both[1].clone(), much_later.clone(), both[2].clone()];
+    assert_eq!(second.moved_to(&position(&[], &[much_later])), position(&["c"], &forgotten));
 }
 
 #[test]

@@ -46,6 +46,7 @@ enum Origin {
 pub(super) struct Normaliser {
     file: String,
     event_time: usize,
+    event_time_name: String,
     created_time: Option<usize>,
     deleted: Option<usize>,
     keys: Vec<(Origin, ValueType)>,
@@ -71,7 +72,6 @@ impl Normaliser {
         let columns = Columns { file, found, path_parts };
         let time = |name: &str, what: &str| columns.of_file(name, ScalarType::Timestamp.into(), what);
         let event_time = time(&system.event_time, EVENT_TIME)?;
-        columns.check_values(event_time, EVENT_TIME)?;
         let keys = wanted.keys.iter().map(|key| {
             let value_type = ValueType::Scalar(key.key_type.scalar());
             Ok((columns.find(key.name.as_str(), value_type, JOIN_KEY)?, value_type))
@@ -83,6 +83,7 @@ impl Normaliser {
         Ok(Self {
             file: file.to_owned(),
             event_time,
+            event_time_name: system.event_time.clone(),
             created_time: system.created_time.as_ref().map(|name| time(name, CREATED_TIME)).transpose()?,
             deleted: system
                 .deleted
@@ -122,7 +123,7 @@ impl Normaliser {
             Origin::Path(value) => hive::repeat(value, rows),
         };
         let keys = self.keys.iter().map(value).collect::<Result<Vec<_>>>()?;
-        let event = to_micros(column(self.event_time)?)?;
+        let event = self.event_times(column(self.event_time)?)?;
         let created = self.created_time.map(|index| to_micros(column(index)?)).transpose()?;
         let deleted = self.deleted.map(|index| column(index).cloned()).transpose()?;
         let features = self.features.iter().map(value).collect::<Result<Vec<_>>>()?;
@@ -137,6 +138,16 @@ impl Normaliser {
             return Ok(Normalised { batch: self.batch(Arc::clone(&self.schema), columns)?, refused: 0 });
         }
         self.filtered(columns, &keep)
+    }
+
+    fn event_times(&self, column: &ArrayRef) -> Result<TimestampMicrosecondArray> {
+        if has_no_values(column.data_type()) && !column.is_empty() {
+            let (file, name) = (&self.file, &self.event_time_name);
+            let message =
+                format!("`{file}`: column `{name}` ({EVENT_TIME}) has no value in any row: every row needs one");
+            return Err(Error::failed_precondition(message));
+        }
+        to_micros(column)
     }
 
     fn filtered(&self, columns: Vec<ArrayRef>, keep: &Keep) -> Result<Normalised> {
@@ -230,17 +241,6 @@ impl Columns<'_> {
             _ => misfit(found, &wanted.to_string(), Declared::Feature),
         };
         Err(Error::failed_precondition(format!("`{}`: column `{name}` ({what}) {misfit}", self.file)))
-    }
-
-    /// A column that may not be null.
-    fn check_values(&self, index: usize, what: &str) -> Result<()> {
-        let field = self.found.field(index);
-        if has_no_values(field.data_type()) {
-            let (file, name) = (self.file, field.name());
-            let message = format!("`{file}`: column `{name}` ({what}) has no value in any row: every row needs one");
-            return Err(Error::failed_precondition(message));
-        }
-        Ok(())
     }
 
     fn missing(&self, name: &str, wanted: ValueType, what: &str) -> Error {

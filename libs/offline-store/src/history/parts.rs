@@ -5,7 +5,9 @@
 //! equal times. Rows of a file that was not there before do not: whichever file is read first, the greater row stays. A
 //! file that changed replaces, and so that it does not win against what other files say of the same times, all files that
 //! have event times in common with it are read again; what the push log says of those times is read beside them by whoever
-//! reads them. Where a file has gone, one that is new may be its correction under another name: it replaces, too.
+//! reads them. Where a file has gone or changed, one that is new and has event times in common with what it had may be its
+//! correction under another name: it replaces, too. What had gone is remembered for [`GONE_FILES_KEPT`], since corrections
+//! may come file by file.
 //!
 //! Rows of a push log are never corrected in place, but the view may have been declared differently when they were written
 //! last. So a log replaces where it was never read as the view is declared now, and where all is read again; then all files
@@ -16,7 +18,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use futures::{StreamExt, TryStreamExt};
 use larder_definitions::{
     ParquetSource, ResolvedSource, ResolvedView, SourceKind,
-    run::{EventTimes, FileVersion, Part, PartKind, Position, ReadFiles, overlapping},
+    run::{EventTimes, FileVersion, GoneFile, Part, PartKind, Position, ReadFile, ReadFiles, overlapping},
 };
 use larder_push_log::LogSnapshot;
 use larder_types::{Error, Name, Result, Timestamp};
@@ -116,20 +118,22 @@ impl HistorySource {
             Some(Position::Files(known)) => Some(known).filter(|_| !before.again),
             Some(Position::Log(_) | Position::Time(_)) | None => None,
         };
+        let newly_gone = known.map(|known| gone(known, &listed, started_at)).unwrap_or_default();
         let mut files = as_seen(listed, known, before.in_part);
+        look_up_times(&mut files, &parquet.event_time, |file| file.seen != Seen::Before).await?;
+        let gone_before = known.iter().flat_map(|known| &known.gone).filter(|file| file.is_remembered_at(started_at));
+        find_corrections(&mut files, gone_before.chain(&newly_gone));
         let has_changed = files.iter().any(|file| file.seen == Seen::Changed);
-        look_up_times(&mut files, &parquet.event_time, |file| file.seen != Seen::Before || has_changed).await?;
+        look_up_times(&mut files, &parquet.event_time, |file| file.seen == Seen::Before && has_changed).await?;
         let again = read_again(&files, started_at);
-        let (mut parts, mut read) = (Vec::new(), ReadFiles::default());
+        let (mut parts, mut read) = (Vec::new(), ReadFiles { files: Vec::new(), gone: newly_gone });
         for (file, replaces) in files.into_iter().zip(again) {
             let SeenFile { file: FoundFile { version, .. }, seen, event_times } = file;
             if seen == Seen::Before && !replaces {
                 continue;
             }
-            if event_times.is_some_and(|times| times.last > started_at) {
-                read.in_part.push(version.path.clone());
-            }
-            read.files.push(version.clone());
+            let in_part = event_times.is_some_and(|times| times.last > started_at);
+            read.files.push(ReadFile { version: version.clone(), event_times, in_part });
             let what = PartKind::File(version);
             parts.push(Part { source: source.definition.name.clone(), what, event_times, replaces });
         }
@@ -171,25 +175,37 @@ fn parquet_of(source: &ResolvedSource) -> Result<&ParquetSource> {
 }
 
 fn as_seen(listed: Vec<FoundFile>, known: Option<&ReadFiles>, in_part: bool) -> Vec<SeenFile> {
-    let versions = known.iter().flat_map(|known| &known.files).map(|version| (version.path.as_str(), version));
-    let versions: HashMap<&str, &FileVersion> = versions.collect();
-    let read_in_part: HashSet<&str> = known.iter().flat_map(|known| &known.in_part).map(String::as_str).collect();
-    let has_gone = {
-        let present: HashSet<&str> = listed.iter().map(|file| file.version.path.as_str()).collect();
-        versions.keys().any(|path| !present.contains(path))
-    };
+    let read = known.iter().flat_map(|known| &known.files).map(|file| (file.version.path.as_str(), file));
+    let read: HashMap<&str, &ReadFile> = read.collect();
     let seen = |file: FoundFile| {
-        let path = file.version.path.as_str();
-        let seen = match versions.get(path) {
-            None if known.is_none() || in_part || has_gone => Seen::Changed,
+        let seen = match read.get(file.version.path.as_str()) {
+            None if known.is_none() || in_part => Seen::Changed,
             None => Seen::New,
-            Some(version) if **version != file.version => Seen::Changed,
-            Some(_) if read_in_part.contains(path) => Seen::InPart,
+            Some(known) if known.version != file.version => Seen::Changed,
+            Some(known) if known.in_part => Seen::InPart,
             Some(_) => Seen::Before,
         };
         SeenFile { file, seen, event_times: None }
     };
     listed.into_iter().map(seen).collect()
+}
+
+/// The files that are not there as they were read.
+fn gone(known: &ReadFiles, listed: &[FoundFile], missed_at: Timestamp) -> Vec<GoneFile> {
+    let versions: HashSet<&FileVersion> = listed.iter().map(|file| &file.version).collect();
+    let gone = known.files.iter().filter(|file| !versions.contains(&file.version));
+    gone.map(|file| GoneFile { path: file.version.path.clone(), event_times: file.event_times, missed_at }).collect()
+}
+
+/// New files that may have rows in another way which files that have gone had.
+fn find_corrections<'a>(files: &mut [SeenFile], gone: impl Iterator<Item = &'a GoneFile>) {
+    let gone: Vec<EventTimes> = gone.map(|file| file.event_times.unwrap_or(EventTimes::ALL)).collect();
+    for file in files.iter_mut().filter(|file| file.seen == Seen::New) {
+        let times = file.event_times.unwrap_or(EventTimes::ALL);
+        if gone.iter().any(|gone| gone.first <= times.last && times.first <= gone.last) {
+            file.seen = Seen::Changed;
+        }
+    }
 }
 
 async fn look_up_times(files: &mut [SeenFile], column: &str, wanted: impl Fn(&SeenFile) -> bool) -> Result<()> {

@@ -348,6 +348,60 @@ async fn a_log_that_was_not_read_before_makes_all_files_be_read_beside_it() {
     }
 }
 
+/// One that has other times than any file that went is new and nothing else: not all is read again with it.
+#[tokio::test]
+async fn a_file_may_correct_those_that_went_before_it_with_event_times_in_common() {
+    let shop = Shop::new();
+    let (project, view) = (&shop.catalog.project, shop.view("merchant_risk"));
+    let write = |name: &str, times: [i64; 2]| {
+        let ids: ArrayRef = Arc::new(arrow::array::Int32Array::from(vec![1, 2]));
+        let risks: ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![0.1, 0.2]));
+        let columns = vec![("merchant_id", ids), ("at", minutes(times)), ("risk", risks)];
+        shop.write(&format!("merchants/{name}.parquet"), &batch(columns));
+    };
+    let at = |minute: i64| Timestamp::from_micros(minute * MINUTE);
+    let read = std::cell::RefCell::new(ReadBefore::default());
+    // Which files are read then, and which of them replace.
+    let run = async |started_at: Timestamp| {
+        let before = read.borrow().clone();
+        let found = shop.history.plan_parts(project, &view, &before, started_at).await.unwrap();
+        for (source, position) in found.positions {
+            let mut read = read.borrow_mut();
+            let moved =
+                read.positions.remove(&source).map_or_else(|| position.clone(), |known| known.moved_to(&position));
+            read.positions.insert(source, moved);
+        }
+        let name = |part: &Part| match &part.what {
+            PartKind::File(file) => {
+                let (_, name) = file.path.rsplit_once('/').unwrap();
+                format!("{}{}", name.trim_end_matches(".parquet"), if part.replaces { "!" } else { "" })
+            }
+            PartKind::Log { .. } | PartKind::TimeRange { .. } => String::new(),
+        };
+        let mut names: Vec<String> = found.parts.iter().map(name).collect();
+        names.sort();
+        names.join(" ")
+    };
+    write("a", [10, 20]);
+    write("b", [15, 40]);
+    write("c", [50, 60]);
+    assert_eq!(run(at(100)).await, "a! b! c!");
+    fs::remove_file(shop.path("merchants/a.parquet")).unwrap();
+    write("d", [70, 80]);
+    assert_eq!(run(at(100)).await, "d", "it has nothing of what went");
+    write("e", [90, 95]);
+    write("a2", [12, 13]);
+    assert_eq!(run(at(101)).await, "a2! e", "a comes back under another name, after a run that missed it");
+    write("a3", [14, 17]);
+    assert_eq!(run(at(102)).await, "a3! b!", "so may another part of it, with all files that it meets");
+    write("c", [85, 86]);
+    assert_eq!(run(at(103)).await, "c!");
+    write("c2", [55, 56]);
+    assert_eq!(run(at(104)).await, "c2!", "what a file had before it changed is gone, too");
+    write("a4", [19, 20]);
+    assert_eq!(run(at(105 + 7 * 24 * 60)).await, "a4", "after a week it is no correction");
+}
+
 /// As pandas writes a column in which nothing stands.
 #[tokio::test]
 async fn a_column_without_a_value_is_null_whatever_is_declared() {
@@ -367,6 +421,9 @@ async fn a_column_without_a_value_is_null_whatever_is_declared() {
     shop.write("profiles/x.parquet", &rows(texts(["ann", "bob"]), nothing()));
     let error = shop.read("profile", TimeRange::ALL).await.unwrap_err();
     expect!["FAILED_PRECONDITION: `FOLDER/profiles/x.parquet`: column `at` (event time) has no value in any row: every row needs one"].assert_eq(&shop.text(&error));
+    let nothing = rows(texts(["ann", "bob"]), nothing()).slice(0, 0);
+    shop.write("profiles/x.parquet", &nothing);
+    assert!(shop.read("profile", TimeRange::ALL).await.unwrap().0.is_empty(), "there is no row that needs one");
 }
 
 /// Arrow's writers keep a dictionary of times as such.

@@ -35,6 +35,8 @@ enum Step {
     /// A file comes, or one that is there is corrected: its rows get other values, and there are more of them. It may have
     /// another name then.
     File { number: u8, rows: Vec<Row>, statistics: bool, renamed: bool },
+    /// A file goes, to come back corrected under another name, maybe only after runs that missed it.
+    Away(u8),
     /// Events are pushed, to the log alone or online as well.
     Push { rows: Vec<Row>, online: bool },
     /// A run, whose first workers are stopped after so many writes; then a file may be corrected, or the run be cancelled.
@@ -73,13 +75,21 @@ fn step(few_times: bool) -> impl Strategy<Value = Step> {
     let run = (scope, proptest::collection::vec(0_u8..3, 0..2), corrected, proptest::bool::weighted(0.2)).prop_map(
         |(scope, stopped_after, corrected, cancelled)| Step::Run { scope, stopped_after, corrected, cancelled },
     );
-    prop_oneof![3 => file, 2 => push, 3 => run, 1 => (1_u8..3).prop_map(Step::Wait)]
+    prop_oneof![
+        6 => file,
+        2 => (0_u8..5).prop_map(Step::Away),
+        4 => push,
+        6 => run,
+        2 => (1_u8..3).prop_map(Step::Wait),
+    ]
 }
 
 /// What there is, kept naively.
 #[derive(Default)]
 struct History {
     files: BTreeMap<u8, Vec<Row>>,
+    /// Taken away, to come back.
+    away: BTreeMap<u8, Vec<Row>>,
     /// How often files were renamed.
     renamings: BTreeMap<u8, u32>,
     log: Vec<Row>,
@@ -105,7 +115,8 @@ impl History {
 impl History {
     /// Writes the file anew: what it said before is corrected, and there is more of it.
     fn write(&mut self, feed: &Feed, number: u8, rows: Vec<Row>, statistics: bool) {
-        let file = self.files.entry(number).or_default();
+        let away = self.away.remove(&number);
+        let file = self.files.entry(number).or_insert_with(|| away.unwrap_or_default());
         // Were the rows of equal times given different values now, no run could tell which one is meant.
         file.iter_mut().for_each(|row| row.letter = rows[0].letter);
         file.extend(rows);
@@ -113,12 +124,20 @@ impl History {
         feed.write(&format!("{number}-{renamings}.parquet"), file, statistics);
     }
 
-    /// Takes a file away that is about to be written under another name.
-    fn rename(&mut self, feed: &Feed, number: u8) {
-        if self.files.contains_key(&number) {
+    /// Takes a file away that is to be written under another name.
+    fn take_away(&mut self, feed: &Feed, number: u8) {
+        if let Some(rows) = self.files.remove(&number) {
             let renamings = self.renamings.entry(number).or_default();
             std::fs::remove_file(feed.path(&format!("{number}-{renamings}.parquet"))).unwrap();
             *renamings += 1;
+            self.away.insert(number, rows);
+        }
+    }
+
+    /// Brings back what was taken away.
+    fn bring_back(&mut self, feed: &Feed) {
+        while let Some(row) = self.away.first_entry().map(|file| (*file.key(), file.get()[0])) {
+            self.write(feed, row.0, vec![Row { letter: 'a', ..row.1 }], true);
         }
     }
 }
@@ -184,15 +203,21 @@ async fn check(has_created_time: bool, steps: Vec<Step>) -> Result<(), TestCaseE
     // A folder without a file is an error: it may be misspelt.
     let first = Row { id: 0, event: 0, created: Some(0), deleted: false, letter: 'a' };
     history.write(&feed, 9, vec![first], true);
-    let last = Step::Run { scope: Scope::Incremental, stopped_after: vec![], corrected: None, cancelled: false };
-    for step in steps.into_iter().chain([last]) {
+    for step in steps.into_iter().map(Some).chain([None]) {
+        let last = Step::Run { scope: Scope::Incremental, stopped_after: vec![], corrected: None, cancelled: false };
+        let step = step.unwrap_or_else(|| {
+            history.bring_back(&feed);
+            last
+        });
         match step {
             Step::File { number, rows, statistics, renamed } => {
                 if renamed {
-                    history.rename(&feed, number);
+                    history.take_away(&feed, number);
                 }
                 history.write(&feed, number, rows, statistics);
             }
+            // The file that is there from the start stays.
+            Step::Away(number) => history.take_away(&feed, number),
             Step::Push { rows, online } => {
                 feed.push(&rows, online).await;
                 if online {
@@ -202,7 +227,7 @@ async fn check(has_created_time: bool, steps: Vec<Step>) -> Result<(), TestCaseE
             }
             Step::Wait(minutes) => feed.clock.advance(Duration::from_secs(60 * u64::from(minutes))),
             Step::Run { scope, stopped_after, mut corrected, cancelled } => {
-                let mut is_current = !matches!(scope, Scope::Range { .. });
+                let mut is_current = !matches!(scope, Scope::Range { .. }) && history.away.is_empty();
                 let run = feed.create(scope).await;
                 let watched = Watched::new(&feed, &history.online).await;
                 for writes in stopped_after {
