@@ -1,5 +1,7 @@
 //! Record batches as one Arrow IPC stream in pieces: how spines and training sets travel.
 
+mod compression;
+
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -14,6 +16,8 @@ use arrow::{
 };
 use bytes::Bytes;
 use larder_types::{Error, Result};
+
+use self::compression::Frames;
 
 /// A piece is at most this long.
 pub const PIECE_BYTES: usize = 1 << 20;
@@ -68,6 +72,7 @@ const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 #[derive(Debug)]
 pub struct IpcDecoder {
     decoder: StreamDecoder,
+    frames: Frames,
     last_bytes: [u8; END_OF_STREAM.len()],
     largest_batch: usize,
     /// Bytes of a batch that has not come to its end.
@@ -89,15 +94,24 @@ impl IpcDecoder {
     /// At the start of a stream whose batches have no more than about `largest_batch` bytes: one is held until all of it is
     /// there.
     pub fn up_to(largest_batch: usize) -> Self {
-        Self { decoder: StreamDecoder::default(), last_bytes: Default::default(), largest_batch, held: 0 }
+        Self {
+            decoder: StreamDecoder::default(),
+            frames: Frames::default(),
+            last_bytes: Default::default(),
+            largest_batch,
+            held: 0,
+        }
     }
 
     /// The batches that end in this piece. INVALID_ARGUMENT for bytes that are no Arrow IPC stream, and for a batch that is
-    /// too great.
+    /// too great or compressed.
     pub fn decode(&mut self, piece: Bytes) -> Result<Vec<RecordBatch>> {
         self.held += piece.len();
         if self.held.saturating_sub(PIECE_BYTES) > self.largest_batch {
             return Err(too_great(self.largest_batch));
+        }
+        if self.frames.find_compressed(&piece) {
+            return Err(compressed());
         }
         for byte in piece.iter().skip(piece.len().saturating_sub(END_OF_STREAM.len())) {
             self.last_bytes.rotate_left(1);
@@ -151,6 +165,13 @@ fn too_great(largest_batch: usize) -> Error {
     ))
 }
 
+fn compressed() -> Error {
+    Error::invalid_argument(
+        "a record batch of the Arrow IPC stream is compressed: send it as it is (in pyarrow \
+         IpcWriteOptions(compression=None), which is the default)",
+    )
+}
+
 fn not_read(error: ArrowError) -> Error {
     Error::invalid_argument(format!("this is not an Arrow IPC stream: {error}")).with_source(error)
 }
@@ -162,6 +183,7 @@ mod tests {
     use arrow::{
         array::{ArrayRef, Int64Array, StringArray},
         datatypes::{DataType, Field},
+        ipc::{CompressionType, writer::IpcWriteOptions},
     };
     use larder_types::ErrorCode;
     use proptest::prelude::*;
@@ -217,6 +239,25 @@ mod tests {
         for batches in [pieces.clone(), encoder.encode(&batch).unwrap(), encoder.encode(&batch).unwrap()] {
             for piece in batches {
                 decoder.decode(piece).unwrap();
+            }
+        }
+    }
+
+    /// A few bytes of zeros would be any number of them.
+    #[test]
+    fn a_compressed_batch_is_refused_wherever_the_stream_is_cut() {
+        for compression in [CompressionType::ZSTD, CompressionType::LZ4_FRAME] {
+            let options = IpcWriteOptions::default().try_with_compression(Some(compression)).unwrap();
+            let mut writer = StreamWriter::try_new_with_options(Vec::new(), &schema(), options).unwrap();
+            writer.write(&batch(100_000)).unwrap();
+            let stream = Bytes::from(writer.into_inner().unwrap());
+            for piece in [1, 3, 1_000, stream.len()] {
+                let mut decoder = IpcDecoder::new();
+                let mut pieces = (0..stream.len()).step_by(piece);
+                let error = pieces.find_map(|at| decoder.decode(stream.slice(at..stream.len().min(at + piece))).err());
+                let error = error.unwrap();
+                assert_eq!(error.code(), ErrorCode::InvalidArgument);
+                assert!(error.message().contains("is compressed"), "{error}");
             }
         }
     }
