@@ -119,6 +119,7 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
             threads: Arc::new(Threads::start()?),
             places: Arc::new(Semaphore::new(config.concurrent_training_sets)),
             largest_batch: config.training_memory.bytes(),
+            idle_limit: *config.server.stream_idle_limit,
             tasks: deps.tasks.clone(),
             shutdown: deps.surroundings.shutdown.clone(),
         },

@@ -9,7 +9,13 @@ mod lead;
 mod left_behind;
 mod threads;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::{
@@ -32,7 +38,7 @@ use larder_service::{
 use larder_types::{Clock, Result, Revision};
 use tokio::sync::{Semaphore, mpsc};
 
-use self::lead::{Job, Lead};
+use self::lead::{Job, Lead, Told};
 pub use self::threads::{THREAD_NAME, Threads};
 use crate::lease::{ANSWER_WITHIN, Lease};
 
@@ -107,6 +113,8 @@ pub struct Training {
     pub places: Arc<Semaphore>,
     /// The most bytes of a record batch that is streamed in.
     pub largest_batch: usize,
+    /// How long a caller may take nothing of what is streamed to it.
+    pub idle_limit: Duration,
     /// Lead runs.
     pub tasks: Tasks,
     /// Tells a caller who went from a process that stops.
@@ -161,6 +169,8 @@ impl Training {
         let job = Job { sets: self.sets.clone(), set, output, started_at: self.clock.now() };
         let started = Event::Started(lead.run().clone());
         let (told, mut events) = mpsc::channel(EVENTS_AHEAD);
+        let taken = Arc::<AtomicU64>::default();
+        let told = Told { events: told, taken: Arc::clone(&taken), idle_limit: self.idle_limit };
         let mut work = Some((lead, job, told));
         self.tasks.spawn(LEAD, move |stop| {
             let work = work.take();
@@ -171,7 +181,13 @@ impl Training {
                 Ok(())
             }
         });
-        let events = stream::poll_fn(move |cx| events.poll_recv(cx));
+        let events = stream::poll_fn(move |cx| {
+            let event = events.poll_recv(cx);
+            if event.is_ready() {
+                taken.fetch_add(1, Ordering::Relaxed);
+            }
+            event
+        });
         Ok(stream::once(std::future::ready(Ok(started))).chain(events).boxed())
     }
 

@@ -27,7 +27,7 @@ pub struct ServerConfig {
     pub default_deadline: Span,
     /// How long a unary call may take whatever its caller gave.
     pub max_deadline: Span,
-    /// How long a stream waits for its caller's next message.
+    /// How long a stream waits for its caller's next message, or for its caller to take any of a training set.
     pub stream_idle_limit: Span,
     /// How often a silent connection is asked whether it is still there.
     pub keepalive_interval: Span,

@@ -17,11 +17,11 @@ use larder_offline_store::{
     history::ReadCounts,
     training::{Output, TrainingRequest, TrainingSet, TrainingSets},
 };
-use larder_service::Shutdown;
+use larder_service::{Shutdown, config::Span};
 use larder_types::{Error, Result, Timestamp};
 use tokio::{
     sync::{Semaphore, mpsc},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Instrument, instrument::WithSubscriber};
@@ -35,7 +35,15 @@ const HALT_WITHIN: Duration = Duration::from_secs(5);
 /// How soon after the spine of a caller who went the reading of the result ends.
 const GONE_WITHIN: Duration = Duration::from_millis(100);
 
-type Told = mpsc::Sender<Result<Event>>;
+/// The way to the caller.
+#[derive(Clone)]
+pub(super) struct Told {
+    pub(super) events: mpsc::Sender<Result<Event>>,
+    /// How many events were taken so far.
+    pub(super) taken: Arc<AtomicU64>,
+    /// How long none may be taken while some wait.
+    pub(super) idle_limit: Duration,
+}
 
 /// What is computed.
 pub(super) struct Job {
@@ -110,7 +118,7 @@ impl Lead {
             if let Some(last) = self.end(end, &counts).await {
                 tokio::select! {
                     // Who has gone needs no last word.
-                    _ = told.send(last) => {}
+                    _ = told.events.send(last) => {}
                     () = stop.cancelled() => {}
                 }
             }
@@ -123,7 +131,7 @@ impl Lead {
         let _place = tokio::select! {
             place = self.places.acquire() => place,
             lost = self.keep_lease(counts, told) => return lost.into(),
-            () = told.closed() => return self.caller_gone(),
+            () = told.events.closed() => return self.caller_gone(),
             () = stop.cancelled() => return End::Stopping,
         };
         let computing = job.compute(Arc::clone(&self.lease), Arc::clone(counts), told.clone());
@@ -133,7 +141,8 @@ impl Lead {
         let early = tokio::select! {
             done = &mut computing => return self.judged(joined(done), told).await,
             lost = self.keep_lease(counts, told) => lost.into(),
-            () = told.closed() => self.caller_gone(),
+            () = told.events.closed() => self.caller_gone(),
+            () = told.silence() => End::Failed(told.not_taken()),
             () = stop.cancelled() => End::Stopping,
         };
         // What is whole in spite of it is not taken back.
@@ -147,7 +156,7 @@ impl Lead {
     async fn judged(&self, done: Result<Option<String>>, told: &Told) -> End {
         match done {
             Ok(result) => End::Done(result),
-            Err(error) => match timeout(GONE_WITHIN, told.closed()).await {
+            Err(error) => match timeout(GONE_WITHIN, told.events.closed()).await {
                 Err(_) if !self.shutdown.has_begun() => End::Failed(error),
                 Ok(()) | Err(_) => self.caller_gone(),
             },
@@ -164,7 +173,7 @@ impl Lead {
         let tell = || {
             let progress = counts.progress();
             // Who has not read the events before needs no newer counts.
-            let _ = told.try_send(Ok(Event::Progress(progress)));
+            let _ = told.events.try_send(Ok(Event::Progress(progress)));
             progress
         };
         self.lease.keep(tell).await
@@ -190,6 +199,24 @@ impl Lead {
             End::CallerGone => None,
             End::Stopping => Some(Err(Error::unavailable("the materializer is stopping"))),
         }
+    }
+}
+
+impl Told {
+    /// Ends when a caller for whom events wait has taken none for the limit: others wait for its place.
+    async fn silence(&self) {
+        loop {
+            let taken = self.taken.load(Ordering::Relaxed);
+            sleep(self.idle_limit).await;
+            if self.events.capacity() == 0 && self.taken.load(Ordering::Relaxed) == taken {
+                return;
+            }
+        }
+    }
+
+    fn not_taken(&self) -> Error {
+        let limit = Span(self.idle_limit);
+        Error::unavailable(format!("nothing of the result was taken for {limit} (server.stream_idle_limit): ask again"))
     }
 }
 
@@ -222,15 +249,15 @@ impl Job {
 
 async fn stream(set: TrainingSet, counts: &Counts, told: &Told) -> Result<()> {
     let gone = || Error::cancelled("the caller is gone");
-    told.send(Ok(Event::Schema(set.schema()))).await.map_err(|_| gone())?;
+    told.events.send(Ok(Event::Schema(set.schema()))).await.map_err(|_| gone())?;
     let mut batches = set.stream()?;
     while let Some(batch) = batches.next().await.transpose()? {
         let rows = batch.num_rows() as u64;
-        told.send(Ok(Event::Batch(batch))).await.map_err(|_| gone())?;
+        told.events.send(Ok(Event::Batch(batch))).await.map_err(|_| gone())?;
         counts.written.fetch_add(rows, Ordering::Relaxed);
     }
     // It has succeeded when the caller has taken all of it.
-    told.reserve_many(told.max_capacity()).await.map(drop).map_err(|_| gone())
+    told.events.reserve_many(told.events.max_capacity()).await.map(drop).map_err(|_| gone())
 }
 
 fn joined<T>(done: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {

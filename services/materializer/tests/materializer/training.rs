@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt, stream};
 use larder_client::{Asked, TrainingSet, TrainingSetEvent, TrainingSetStream};
 use larder_definitions::run::{LEASE_TERM, Run, RunRequest, RunState, Scope, TrainingSetRequest};
 use larder_materializer::{config::Config, training::THREAD_NAME};
-use larder_service::config::ByteSize;
+use larder_service::config::{ByteSize, Span};
 use larder_types::{Error, ErrorCode, Result, Revision};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -45,9 +45,13 @@ fn set(feed: &Feed) -> TrainingSet {
 }
 
 fn spine_of_three() -> RecordBatch {
-    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
-    let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![60_000_000; 3]).with_timezone("UTC"));
-    RecordBatch::try_from_iter([("id", ids), ("t", times)]).unwrap()
+    spine_of(3)
+}
+
+fn spine_of(rows: i64) -> RecordBatch {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(1..=rows));
+    let times = TimestampMicrosecondArray::from_iter_values((0..rows).map(|_| 60_000_000));
+    RecordBatch::try_from_iter([("id", ids), ("t", Arc::new(times.with_timezone("UTC")) as ArrayRef)]).unwrap()
 }
 
 /// A spine whose end does not come.
@@ -144,15 +148,28 @@ async fn a_batch_of_the_spine_that_is_too_great_is_refused() {
     let feed = feed().await;
     let config = Config { training_memory: ByteSize::mebibytes(1), ..Config::default() };
     let (client, _shutdown) = feed.service_of(&config, feed.to_registry.clone(), feed.store.clone());
-    let rows = 200_000;
-    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1; rows]));
-    let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![60_000_000; rows]).with_timezone("UTC"));
-    let great = RecordBatch::try_from_iter([("id", ids), ("t", times)]).unwrap();
-    let error = match client.training_set(&set(&feed), stream::iter([Ok(great)])).await {
+    let error = match client.training_set(&set(&feed), stream::iter([Ok(spine_of(200_000))])).await {
         Ok(events) => all(events).await.unwrap_err(),
         Err(error) => error,
     };
     assert!(error.message().contains("has more than 1048576 bytes: send smaller ones"), "{error}");
+}
+
+/// Else two whose callers forgot them would keep all others waiting.
+#[tokio::test]
+async fn one_whose_caller_takes_nothing_gives_its_place_up() {
+    let feed = feed().await;
+    let mut config = Config { concurrent_training_sets: 1, ..Config::default() };
+    config.server.stream_idle_limit = Span::seconds(1);
+    let (client, _shutdown) = feed.service_of(&config, feed.to_registry.clone(), feed.store.clone());
+    let mut forgotten = client.training_set(&set(&feed), stream::iter([Ok(spine_of(200_000))])).await.unwrap();
+    let run = started(&mut forgotten).await;
+    let other = client.training_set(&set(&feed), stream::iter([Ok(spine_of_three())])).await.unwrap();
+    assert_eq!(all(other).await.unwrap().1, 3);
+    let run = feed.ended(&run.id).await;
+    assert_eq!(run.state, RunState::Failed);
+    assert!(run.error.unwrap().contains("nothing of the result was taken for 1s (server.stream_idle_limit)"));
+    assert_eq!(all(forgotten).await.unwrap_err().code(), ErrorCode::Unavailable);
 }
 
 #[tokio::test]
