@@ -99,6 +99,26 @@ async fn without_an_expected_revision_all_that_do_not_clash_win_and_nothing_is_l
     }
 }
 
+/// Each change waits for the store, which works on the same threads as the checks of changes.
+#[test]
+fn many_at_once_leave_threads_for_the_store() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).max_blocking_threads(16).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let storage = Storage::in_a_folder();
+        let registry = Registry::start(&storage, &clock()).await;
+        declare_base(&registry.definitions()).await;
+        let changes = changes(100, |rival| {
+            let mut change = one_more(&format!("rival_{rival}"), &format!("thing_{rival}"));
+            change.change.expected_revision = Some(Revision(1));
+            change
+        });
+        let (_, applied, lost) = one_winner(race(&[registry.transport()], &changes).await);
+        assert_eq!((applied.revision, lost.len()), (Revision(2), 99));
+        assert!(lost.iter().all(|error| error.code() == ErrorCode::Conflict), "{lost:?}");
+    });
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_origins_that_declare_one_object_the_first_has_it() {
     let storage = Storage::in_memory();
