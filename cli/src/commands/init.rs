@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
@@ -97,6 +97,7 @@ fn project(globals: &Globals, folder: &Path) -> Outcome<Name> {
 /// Below such a folder no relative path of a source can be read.
 fn refuse_wildcards(folder: &Path) -> Outcome<()> {
     let absolute = std::path::absolute(folder).map_err(|error| Failure::io(folder.display(), &error))?;
+    let absolute = without_detours(&absolute);
     let wildcard = absolute.to_string_lossy().chars().find(|c| ['*', '?', '['].contains(c));
     wildcard.map_or(Ok(()), |wildcard| {
         let message = format!(
@@ -105,6 +106,18 @@ fn refuse_wildcards(folder: &Path) -> Outcome<()> {
         );
         Err(Failure::wrong(message))
     })
+}
+
+/// Without `..`, by which a folder is left again.
+fn without_detours(path: &Path) -> PathBuf {
+    let mut straight = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => _ = straight.pop(),
+            Component::Prefix(_) | Component::RootDir | Component::CurDir | Component::Normal(_) => straight.push(part),
+        }
+    }
+    straight
 }
 
 /// Before anything is written, so that nothing is half done.
@@ -155,4 +168,16 @@ fn spine(now: Timestamp) -> String {
     };
     let lines: String = SPINE.iter().map(line).collect();
     format!("customer_id,event_timestamp,discount,bought\n{lines}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_left_again_is_not_on_the_way() {
+        for (path, straight) in [("/a*/../b", "/b"), ("/a/./b/../../c", "/c"), ("/../a", "/a"), ("/a/b", "/a/b")] {
+            assert_eq!(without_detours(Path::new(path)), Path::new(straight));
+        }
+    }
 }

@@ -7,6 +7,7 @@ pub(crate) mod docs;
 pub(crate) mod init;
 mod interrupted;
 pub(crate) mod materialize;
+mod new_file;
 pub(crate) mod online;
 mod overwriting;
 pub(crate) mod push;

@@ -341,9 +341,13 @@ fn neither_spines_nor_sources_nor_definitions_are_written_over() {
         assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{out}: {}", ran.err);
         assert!(ran.err.contains(message), "{out}: {}", ran.err);
     }
+    // Though the repository has a problem.
+    std::os::unix::fs::symlink("larder.yaml", at("link.md")).unwrap();
+    std::os::unix::fs::symlink("nowhere", at("gone.yaml")).unwrap();
     for (out, message) in [
         ("larder.yaml", "larder.yaml is a file of definitions"),
         ("new.yml", "new.yml is a file of definitions"),
+        ("link.md", "link.md is a file of definitions"),
         ("data/purchases.parquet", "is among the files of source `purchase_history`"),
     ] {
         let ran = up.larder(&["docs", "--out", out]);

@@ -1,12 +1,6 @@
 //! Training sets as files on this machine.
 
-use std::{
-    fs::{File, Permissions},
-    io::{self, BufWriter},
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs::File, io::BufWriter, path::Path, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
@@ -17,16 +11,13 @@ use arrow::{
 use larder_offline_store::training::{parquet_batch, parquet_schema};
 use larder_types::Error;
 use parquet::arrow::ArrowWriter;
-use tempfile::{Builder, NamedTempFile};
 
+use super::super::new_file::NewFile;
 use crate::failure::{Failure, Outcome};
 
-/// A file that takes its name when it is whole, and is gone where it never becomes so.
-///
-/// Until then it has a name that nobody else has: of two at once with one name, the last that is whole has it.
+/// A training set, which takes its name when it is whole.
 pub(super) struct ResultFile {
-    path: PathBuf,
-    partial: NamedTempFile,
+    file: NewFile,
     is_parquet: bool,
     writer: Option<Writer>,
 }
@@ -52,9 +43,9 @@ impl ResultFile {
         if path.is_dir() {
             return Err(Failure::wrong(format!("{} is a folder: name a file", path.display())));
         }
-        let partial =
-            partial(path).map_err(|error| Failure::io(format_args!("{} cannot be written", path.display()), &error))?;
-        Ok(Self { path: path.to_owned(), partial, is_parquet, writer: None })
+        let file = NewFile::create(path)
+            .map_err(|error| Failure::io(format_args!("{} cannot be written", path.display()), &error))?;
+        Ok(Self { file, is_parquet, writer: None })
     }
 
     /// Adds rows; all batches have the first one's schema.
@@ -66,7 +57,7 @@ impl ResultFile {
         written.map_err(|error| self.wrong(&error))
     }
 
-    /// Makes it whole. What had its name before is there until this one outlives the machine.
+    /// Makes it whole.
     pub(super) fn finish(mut self) -> Outcome<()> {
         let closed = match self.writer.take() {
             None => return Err(Failure::Error(Error::internal("the training set came without its columns"))),
@@ -74,15 +65,15 @@ impl ResultFile {
             Some(Writer::Arrow(mut writer)) => writer.finish(),
         };
         closed.map_err(|error| self.wrong(&error))?;
-        let Self { path, partial, .. } = self;
-        take_name(partial, &path).map_err(|error| wrong(&path, &error.into()))
+        let path = self.file.path().to_owned();
+        self.file.finish().map_err(|error| wrong(&path, &error.into()))
     }
 
     fn writer_for(&mut self, schema: &Schema) -> Result<&mut Writer, ArrowError> {
         if let Some(ref mut writer) = self.writer {
             return Ok(writer);
         }
-        let (file, schema) = (self.partial.reopen()?, Arc::new(schema.clone()));
+        let (file, schema) = (self.file.file()?, Arc::new(schema.clone()));
         let writer = if self.is_parquet {
             let schema = parquet_schema(&schema);
             Writer::Parquet(Box::new(ArrowWriter::try_new(file, Arc::clone(&schema), None)?), schema)
@@ -93,30 +84,12 @@ impl ResultFile {
     }
 
     fn wrong(&self, error: &ArrowError) -> Failure {
-        wrong(&self.path, error)
+        wrong(self.file.path(), error)
     }
 }
 
 fn wrong(path: &Path, error: &ArrowError) -> Failure {
     Failure::wrong(format!("{} cannot be written: {error}", path.display()))
-}
-
-/// A new file beside `path`, with the rights of any new file. It is gone when it is dropped.
-fn partial(path: &Path) -> io::Result<NamedTempFile> {
-    let mut prefix = path.file_name().unwrap_or_default().to_owned();
-    prefix.push(".");
-    let rights = Permissions::from_mode(0o666);
-    Builder::new().prefix(&prefix).suffix(".partial").permissions(rights).tempfile_in(folder_of(path))
-}
-
-fn take_name(partial: NamedTempFile, path: &Path) -> io::Result<()> {
-    partial.as_file().sync_all()?;
-    partial.persist(path)?;
-    File::open(folder_of(path))?.sync_all()
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -155,13 +128,6 @@ mod tests {
         abandoned.write(&batch()).unwrap();
         drop(abandoned);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn a_file_without_a_folder_is_in_the_one_where_we_are() {
-        for (path, folder) in [("set.parquet", "."), ("sets/set.parquet", "sets"), ("/set.parquet", "/")] {
-            assert_eq!(folder_of(Path::new(path)), Path::new(folder));
-        }
     }
 
     #[test]

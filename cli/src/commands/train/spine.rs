@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{BufReader, Read, Seek},
+    io::{BufReader, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -104,7 +104,7 @@ fn wrong_value(path: &Path, schema: &Schema, error: &ArrowError) -> Option<Strin
     let field = schema.fields().get(column)?;
     let mut file = csv::Reader::from_path(path).ok()?;
     let record = file.records().nth(row)?.ok()?;
-    let (line, value) = (record.position()?.line(), Cell::Plain(record.get(column)?.to_owned()));
+    let (line, value) = (line_of(path, record.position()?)?, Cell::Plain(record.get(column)?.to_owned()));
     let wanted = ValueType::from_arrow(field.data_type());
     let hint = match wanted {
         Some(ValueType::Scalar(ScalarType::Timestamp)) => "; write RFC 3339, e.g. 2026-01-31T08:30:00Z".to_owned(),
@@ -113,6 +113,15 @@ fn wrong_value(path: &Path, schema: &Schema, error: &ArrowError) -> Option<Strin
     };
     let wanted = wanted.map_or_else(|| field.data_type().to_string(), |wanted| wanted.to_string());
     Some(format!("line {line}, column {}: {value} is not a value of type {wanted}{hint}", field.name()))
+}
+
+/// A record begins after the blank lines that the reader has passed over.
+fn line_of(path: &Path, position: &csv::Position) -> Option<u64> {
+    let mut file = File::open(path).ok()?;
+    file.seek(SeekFrom::Start(position.byte())).ok()?;
+    let bytes = BufReader::new(file).bytes().map_while(Result::ok);
+    let blank = bytes.take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| *byte == b'\n').count();
+    Some(position.line() + blank as u64)
 }
 
 fn number_after(text: &str, before: &str) -> Option<usize> {
@@ -197,6 +206,10 @@ mod tests {
             (
                 format!("cid,at\n{}x,2026-11-22\n", "1,2026-11-22\n".repeat(20_000)),
                 "line 20002, column cid: \"x\" is not a value of type int64",
+            ),
+            (
+                "cid,at\n\n1,2026-11-22\n\r\n\n\nx,2026-11-22\n".to_owned(),
+                "line 7, column cid: \"x\" is not a value of type int64",
             ),
         ] {
             fs::write(&path, text).unwrap();
