@@ -99,6 +99,11 @@ impl Child {
         }
     }
 
+    /// All that it said, if it has ended.
+    pub fn said_at_end(&mut self) -> Option<String> {
+        self.exited().map(|_| self.finish())
+    }
+
     /// Waits for the outputs' ends too, and gives all that it said.
     fn finish(&mut self) -> String {
         for reader in self.readers.drain(..) {

@@ -1,5 +1,5 @@
-//! What tests share: free ports, temporary folders, a clock that stands still, spans kept in memory, and child processes
-//! that are waited for and killed. A dev-dependency only.
+//! What tests share: free ports, temporary folders, a clock that stands still, spans kept in memory, child processes that
+//! are waited for and killed, and real servers. A dev-dependency only.
 //!
 //! What fails in here fails the test, with a message that says what was being waited for.
 
@@ -7,6 +7,7 @@
 
 mod binary;
 mod child;
+pub mod servers;
 mod spans;
 mod wait;
 
