@@ -6,8 +6,8 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::{
-    array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray},
-    datatypes::Int64Type,
+    array::{Array, ArrayRef, DictionaryArray, Float64Array, RecordBatch, StringArray},
+    datatypes::{Int32Type, Int64Type},
 };
 use larder_contracts::ipc::{IpcDecoder, IpcEncoder};
 use larder_types::Result;
@@ -16,7 +16,9 @@ use libfuzzer_sys::fuzz_target;
 static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let lists = [Some(vec![Some(1), None]), None, Some(Vec::new())];
     let lists = arrow::array::ListArray::from_iter_primitive::<Int64Type, _, _>(lists);
-    let columns: [(&str, ArrayRef); 3] = [
+    let dictionary: DictionaryArray<Int32Type> = [Some("a"), None, Some("a")].into_iter().collect();
+    let columns: [(&str, ArrayRef); 4] = [
+        ("words", Arc::new(dictionary)),
         ("texts", Arc::new(StringArray::from(vec![Some("a"), None, Some("bcd")]))),
         ("numbers", Arc::new(Float64Array::from(vec![Some(1.0), None, Some(f64::NAN)]))),
         ("lists", Arc::new(lists)),
@@ -35,7 +37,7 @@ fn written(batches: &[RecordBatch]) -> Vec<u8> {
 }
 
 fn read(bytes: &[u8], cut: usize) -> Result<Vec<RecordBatch>> {
-    let mut decoder = IpcDecoder::new();
+    let mut decoder = IpcDecoder::up_to(1 << 20);
     let (first, second) = bytes.split_at(cut.min(bytes.len()));
     let mut batches = decoder.decode(first.to_vec().into())?;
     batches.extend(decoder.decode(second.to_vec().into())?);

@@ -1,7 +1,7 @@
 //! Files that take their names when they are whole.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
@@ -18,13 +18,16 @@ pub(super) struct NewFile {
 }
 
 impl NewFile {
-    /// Begins it beside where it will be, with the rights of any new file.
+    /// Begins it beside where it will be, with the rights of what is there, else of any new file.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         let mut prefix = path.file_name().unwrap_or_default().to_owned();
         prefix.push(".");
         // Made here, since errors of the library's way name the file by the name that it has until it is whole.
         let make = |path: &Path| File::options().read(true).write(true).create_new(true).open(path);
         let partial = Builder::new().prefix(&prefix).suffix(".partial").make_in(folder_of(path), make)?;
+        if let Ok(there) = fs::metadata(path) {
+            partial.as_file().set_permissions(there.permissions())?;
+        }
         Ok(Self { path: path.to_owned(), partial })
     }
 
@@ -52,7 +55,7 @@ fn folder_of(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write};
+    use std::{io::Write, os::unix::fs::PermissionsExt};
 
     use super::*;
 
@@ -69,9 +72,12 @@ mod tests {
         let (kept, path) = (folder.path().join("kept"), folder.path().join("new"));
         fs::write(&kept, "as it was").unwrap();
         fs::hard_link(&kept, &path).unwrap();
+        let rights = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        fs::set_permissions(&kept, fs::Permissions::from_mode(0o600)).unwrap();
         let new = NewFile::create(&path).unwrap();
         new.file().unwrap().write_all(b"as it is").unwrap();
         new.finish().unwrap();
+        assert_eq!(rights(&path), 0o600);
         assert_eq!((fs::read(kept).unwrap(), fs::read(path).unwrap()), (b"as it was".to_vec(), b"as it is".to_vec()));
     }
 

@@ -129,7 +129,7 @@ async fn push_values(
     let deleted = if arguments.delete { vec![true; rows.len] } else { Vec::new() };
     let batch = builder.batch_of_values(&rows, vec![event_time; rows.len], deleted)?;
     let push_ingest = context.services.push_ingest()?;
-    let answer = push_ingest.explain(push_ingest.client.push(batch).await).map_err(named_setting)?;
+    let answer = push_ingest.explain(push_ingest.client.push(batch).await)?;
     let numbers: Vec<u64> = (rows.first..).take(rows.len).collect();
     pushed.add(&numbers, &answer);
     Ok(())
@@ -160,7 +160,7 @@ async fn push_file(
             Ok(outcome) => outcome,
             Err(error) => {
                 sent.stop();
-                let why = push_ingest.explain::<()>(Err(error)).map_err(|why| smaller(named_setting(why), size));
+                let why = push_ingest.explain::<()>(Err(error)).map_err(|why| smaller(why, size));
                 failure.get_or_insert(unfinished(why, pushed, &again));
                 break;
             }
@@ -198,11 +198,6 @@ fn unfinished(failure: Outcome<()>, pushed: &Pushed, again: &str) -> Failure {
     reworded(failure, |message| {
         format!("{message}\n  Rows pushed before it: {rows}; once that is put right, push again with {again}")
     })
-}
-
-/// The setting under its whole name: the service knows its own section alone.
-fn named_setting(failure: Failure) -> Failure {
-    reworded(failure, |message| message.replace("(server.max_request_bytes)", "(push_ingest.server.max_request_bytes)"))
 }
 
 /// Says how batches are made smaller where one was too great.

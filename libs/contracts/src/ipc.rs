@@ -1,6 +1,6 @@
 //! Record batches as one Arrow IPC stream in pieces: how spines and training sets travel.
 
-mod compression;
+mod frames;
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use arrow::{
 use bytes::Bytes;
 use larder_types::{Error, Result};
 
-use self::compression::Frames;
+use self::frames::Frames;
 
 /// A piece is at most this long.
 pub const PIECE_BYTES: usize = 1 << 20;
@@ -104,14 +104,13 @@ impl IpcDecoder {
     }
 
     /// The batches that end in this piece. INVALID_ARGUMENT for bytes that are no Arrow IPC stream, and for a batch that is
-    /// too great or compressed.
+    /// too great, compressed, or has a dictionary that grows.
     pub fn decode(&mut self, piece: Bytes) -> Result<Vec<RecordBatch>> {
         self.held += piece.len();
-        if self.held.saturating_sub(PIECE_BYTES) > self.largest_batch {
+        self.frames.check(&piece)?;
+        let held = self.held.saturating_sub(PIECE_BYTES).max(self.frames.dictionary_bytes());
+        if held > self.largest_batch {
             return Err(too_great(self.largest_batch));
-        }
-        if self.frames.find_compressed(&piece) {
-            return Err(compressed());
         }
         for byte in piece.iter().skip(piece.len().saturating_sub(END_OF_STREAM.len())) {
             self.last_bytes.rotate_left(1);
@@ -160,16 +159,9 @@ fn decode_all(decoder: &mut StreamDecoder, mut buffer: Buffer) -> Result<Vec<Rec
 
 fn too_great(largest_batch: usize) -> Error {
     Error::invalid_argument(format!(
-        "a record batch of the Arrow IPC stream has more than {largest_batch} bytes: send smaller ones (in pyarrow \
-         write_table(table, max_chunksize=65536))"
+        "a record batch of the Arrow IPC stream, or its dictionaries, have more than {largest_batch} bytes: send smaller \
+         ones (in pyarrow write_table(table, max_chunksize=65536))"
     ))
-}
-
-fn compressed() -> Error {
-    Error::invalid_argument(
-        "a record batch of the Arrow IPC stream is compressed: send it as it is (in pyarrow \
-         IpcWriteOptions(compression=None), which is the default)",
-    )
 }
 
 fn not_read(error: ArrowError) -> Error {
@@ -181,9 +173,12 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::{
-        array::{ArrayRef, Int64Array, StringArray},
-        datatypes::{DataType, Field},
-        ipc::{CompressionType, writer::IpcWriteOptions},
+        array::{ArrayRef, DictionaryArray, Int64Array, StringArray},
+        datatypes::{DataType, Field, Int32Type},
+        ipc::{
+            CompressionType,
+            writer::{DictionaryHandling, IpcWriteOptions},
+        },
     };
     use larder_types::ErrorCode;
     use proptest::prelude::*;
@@ -260,6 +255,37 @@ mod tests {
                 assert!(error.message().contains("is compressed"), "{error}");
             }
         }
+    }
+
+    fn texts(values: Vec<&str>) -> RecordBatch {
+        let texts: DictionaryArray<Int32Type> = values.into_iter().collect();
+        RecordBatch::try_from_iter([("text", Arc::new(texts) as ArrayRef)]).unwrap()
+    }
+
+    /// Each state of it would be held with the batches that came with it.
+    #[test]
+    fn a_dictionary_that_grows_is_refused_and_one_that_is_sent_anew_is_not() {
+        let batches = [texts(vec!["a", "b"]), texts(vec!["a", "b", "c"])];
+        for (handling, is_refused) in [(DictionaryHandling::Delta, true), (DictionaryHandling::Resend, false)] {
+            let options = IpcWriteOptions::default().with_dictionary_handling(handling);
+            let mut writer = StreamWriter::try_new_with_options(Vec::new(), &batches[0].schema(), options).unwrap();
+            batches.iter().for_each(|batch| writer.write(batch).unwrap());
+            let decoded = IpcDecoder::new().decode(writer.into_inner().unwrap().into());
+            match decoded {
+                Ok(decoded) => assert_eq!((decoded.as_slice(), is_refused), (&batches[..], false)),
+                Err(error) => assert!(is_refused && error.message().contains("grows from batch to batch"), "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn dictionaries_that_are_held_are_counted_however_small_the_batches_are() {
+        let long = "x".repeat(PIECE_BYTES);
+        let mut encoder = IpcEncoder::new(&texts(vec![]).schema()).unwrap();
+        let mut decoder = IpcDecoder::up_to(PIECE_BYTES / 2);
+        let pieces = encoder.encode(&texts(vec![&long])).unwrap();
+        let error = pieces.into_iter().find_map(|piece| decoder.decode(piece).err()).unwrap();
+        assert!(error.message().contains("or its dictionaries, have more than"), "{error}");
     }
 
     #[test]

@@ -236,7 +236,7 @@ pub struct WatermarkKey {
     pub schema: SchemaNumber,
 }
 
-/// Files that were read. Of a plan those that its run reads, of a watermark all of them.
+/// Files that were read. In a plan they are left out: they are its parts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ReadFiles {
     /// As they were; one of each path.
@@ -259,10 +259,11 @@ pub struct ReadFile {
     pub in_part: bool,
 }
 
-/// A file that was read, and then was missed or found changed.
+/// A file that was read, and then was missed or found changed. In a watermark one stands for those that were missed at one
+/// time and have event times in common.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GoneFile {
-    /// Where it was.
+    /// Where it was; the first of several.
     pub path: String,
     /// The event times of the rows that it had, where they are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

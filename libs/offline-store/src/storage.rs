@@ -1,5 +1,7 @@
 //! Where files may lie: roots that the configuration allows, and nothing else; of what lies there, not what is closed.
 
+mod reachable;
+
 use std::{
     path::{Component, Path as FsPath, PathBuf},
     sync::Arc,
@@ -355,9 +357,12 @@ fn names_below(folder: &Place, file: &Path) -> impl Iterator<Item = String> {
 }
 
 async fn all_below(place: &Place) -> Result<Vec<FoundFile>> {
+    let location = shown(&place.base, &place.path);
     let files = place.store.list(Some(&place.path)).map_ok(|meta| FoundFile::of(place, meta));
-    files
-        .try_collect()
-        .await
-        .map_err(|error| store_error(format_args!("listing `{}`", shown(&place.base, &place.path)), error))
+    let files = files.try_collect().await.map_err(|error| store_error(format_args!("listing `{location}`"), error))?;
+    if place.is_folder() {
+        let checked = tokio::task::spawn_blocking(move || reachable::check(FsPath::new(&location))).await;
+        checked.map_err(|error| Error::internal(format!("looking through a folder was cut off: {error}")))??;
+    }
+    Ok(files)
 }

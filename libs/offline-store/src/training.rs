@@ -12,6 +12,7 @@ mod folders;
 mod input;
 mod output;
 mod parquet_times;
+mod pieces;
 mod spool;
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};

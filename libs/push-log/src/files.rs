@@ -27,6 +27,9 @@ use crate::{discovery::vanished, segment::BATCH_ROWS};
 /// Bytes at a file's end that are read first: enough for the metadata of most.
 const FOOTER_HINT: usize = 64 << 10;
 const ROW_GROUP_ROWS: usize = 128 << 10;
+
+/// A row group is in memory until it is written.
+const ROW_GROUP_BYTES: usize = 64 << 20;
 /// About how many bytes of rows are decoded at once.
 const BATCH_BYTES: u64 = 8 << 20;
 
@@ -35,6 +38,7 @@ pub(crate) fn writer_properties() -> WriterProperties {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_created_by("larder push log".to_owned())
         .build()
 }

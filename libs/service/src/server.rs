@@ -41,6 +41,7 @@ pub struct Surroundings {
 /// Collects the services of one [`Endpoint`].
 #[derive(Debug)]
 pub struct GrpcServer {
+    section: &'static str,
     config: ServerConfig,
     surroundings: Surroundings,
     routes: RoutesBuilder,
@@ -48,9 +49,9 @@ pub struct GrpcServer {
 }
 
 impl GrpcServer {
-    /// A server without services, but for health and reflection.
-    pub fn new(config: &ServerConfig, surroundings: Surroundings) -> Self {
-        Self { config: config.clone(), surroundings, routes: Routes::builder(), names: Vec::new() }
+    /// A server without services, but for health and reflection. Messages name its settings by their `section`.
+    pub fn new(section: &'static str, config: &ServerConfig, surroundings: Surroundings) -> Self {
+        Self { section, config: config.clone(), surroundings, routes: Routes::builder(), names: Vec::new() }
     }
 
     /// Adds a generated service. Make it with `.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT)`.
@@ -69,7 +70,7 @@ impl GrpcServer {
 
     /// The endpoint, with health and reflection. Fails when a service is not among the contracts.
     pub fn build(self) -> Result<Endpoint> {
-        let Self { config, surroundings, mut routes, names } = self;
+        let Self { section, config, surroundings, mut routes, names } = self;
         let health = health::Health::new(surroundings.readiness, names.clone());
         let names = [names, TOOLS.to_vec()].concat();
         routes
@@ -77,7 +78,7 @@ impl GrpcServer {
             .add_service(reflection(&names).build_v1().map_err(no_reflection)?)
             .add_service(reflection(&names).build_v1alpha().map_err(no_reflection)?);
         let methods = methods::Methods::of(&names, &surroundings.metrics)?;
-        Ok(Endpoint::new(routes.routes().prepare(), methods, &config, surroundings.shutdown))
+        Ok(Endpoint::new(routes.routes().prepare(), methods, section, &config, surroundings.shutdown))
     }
 }
 

@@ -137,7 +137,7 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     let service = MaterializerServiceServer::new(MaterializerGrpc(materializer));
     let service =
         service.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT).max_encoding_message_size(TRANSPORT_MESSAGE_LIMIT);
-    GrpcServer::new(&config.server, deps.surroundings).add(service).build()
+    GrpcServer::new("materializer", &config.server, deps.surroundings).add(service).build()
 }
 
 fn skipped_ticks(surroundings: &Surroundings) -> Result<IntCounterVec> {

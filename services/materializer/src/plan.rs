@@ -58,7 +58,7 @@ pub fn run_plan(
 ) -> RunPlan {
     let watermark = |(source, position): (Name, Position)| {
         let source = sources(view).find(|known| known.definition.name == source)?;
-        Some(Watermark { key: watermark_key(view, row_set, source), position })
+        Some(Watermark { key: watermark_key(view, row_set, source), position: position.without_files() })
     };
     let watermarks = match scope {
         Scope::Full | Scope::Incremental => positions.into_iter().filter_map(watermark).collect(),

@@ -8,14 +8,9 @@
 mod lead;
 mod left_behind;
 mod threads;
+mod told;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::{
@@ -36,17 +31,14 @@ use larder_service::{
     tasks::{OnFailure, TaskKind},
 };
 use larder_types::{Clock, Result, Revision};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
-use self::lead::{Job, Lead, Told};
+use self::lead::{Job, Lead};
 pub use self::threads::{THREAD_NAME, Threads};
 use crate::lease::{ANSWER_WITHIN, Lease};
 
 /// Where a spine or a result is that has no path.
 const STREAMED: &str = "streamed";
-
-/// How many events may wait for a caller who reads slowly; then the computing waits.
-const EVENTS_AHEAD: usize = 4;
 
 /// Leading one training set: its failure ends its run, and a defect in it is told there.
 const LEAD: TaskKind = TaskKind::new("training set", OnFailure::Log);
@@ -168,9 +160,7 @@ impl Training {
         let set = TrainingRequest { catalog, features, full_names, spine, event_time };
         let job = Job { sets: self.sets.clone(), set, output, started_at: self.clock.now() };
         let started = Event::Started(lead.run().clone());
-        let (told, mut events) = mpsc::channel(EVENTS_AHEAD);
-        let taken = Arc::<AtomicU64>::default();
-        let told = Told { events: told, taken: Arc::clone(&taken), idle_limit: self.idle_limit };
+        let (told, events) = told::channel(self.idle_limit);
         let mut work = Some((lead, job, told));
         self.tasks.spawn(LEAD, move |stop| {
             let work = work.take();
@@ -180,13 +170,6 @@ impl Training {
                 }
                 Ok(())
             }
-        });
-        let events = stream::poll_fn(move |cx| {
-            let event = events.poll_recv(cx);
-            if event.is_ready() {
-                taken.fetch_add(1, Ordering::Relaxed);
-            }
-            event
         });
         Ok(stream::once(std::future::ready(Ok(started))).chain(events).boxed())
     }

@@ -3,7 +3,10 @@
 //! What is wrong with the batch as a whole is an error and nothing of it goes in; what is wrong with a row refuses that row
 //! and the others go in.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use arrow::{
     array::{Array, ArrayRef, BooleanArray, UInt32Array},
@@ -72,6 +75,7 @@ impl Accepted {
     /// The same without some of its rows.
     pub fn without(self, gone: &[usize]) -> Result<Self> {
         let rows = self.positions.len();
+        let gone: HashSet<usize> = gone.iter().copied().collect();
         let kept: Vec<usize> = (0..rows).filter(|row| !gone.contains(row)).collect();
         Ok(Self {
             columns: take_rows(self.columns, &kept, rows)?,

@@ -73,7 +73,7 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     });
     let service =
         service.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT).max_encoding_message_size(TRANSPORT_MESSAGE_LIMIT);
-    GrpcServer::new(&config.server, deps.surroundings).add(service).build()
+    GrpcServer::new("push_ingest", &config.server, deps.surroundings).add(service).build()
 }
 
 fn probe(deps: &Deps, projects: &Projects<Feeds>) {

@@ -1,6 +1,6 @@
 //! What can be set of the registry.
 
-use larder_service::config::{Problems, ServerConfig};
+use larder_service::config::{ByteSize, Problems, ServerConfig};
 use serde::{Deserialize, Serialize};
 
 /// `registry`.
@@ -20,6 +20,8 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { server: ServerConfig::on_port(6570) }
+        // A materialization's plan names each of its files.
+        let max_request_bytes = ByteSize::mebibytes(64);
+        Self { server: ServerConfig { max_request_bytes, ..ServerConfig::on_port(6570) } }
     }
 }

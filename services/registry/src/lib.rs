@@ -51,7 +51,7 @@ pub async fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     let registry = grpc::RegistryGrpc { projects: Arc::clone(&projects), clock, tasks: tasks.clone(), checks };
     let registry = RegistryServiceServer::new(registry);
     let runs = RunServiceServer::new(grpc::RunsGrpc { projects, tasks });
-    GrpcServer::new(&config.server, surroundings)
+    GrpcServer::new("registry", &config.server, surroundings)
         .add(registry.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT))
         .add(runs.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT))
         .build()

@@ -9,6 +9,7 @@ use larder_contracts::{
     registry::v1::{Heartbeat, WatchCatalogResponse, watch_catalog_response::Event},
 };
 use larder_definitions::Catalog;
+use larder_service::blocking::work_beside;
 use larder_types::{Error, Revision};
 use tokio::sync::watch;
 
@@ -52,7 +53,7 @@ async fn previous(kept: &Kept, since: Revision) -> Option<Arc<Catalog>> {
         return Some(Arc::clone(&current.catalog));
     }
     let state = kept.definitions.state_at(since).await.ok()?;
-    Catalog::build(&state).ok().map(Arc::new)
+    work_beside(move || Catalog::build(&state)).await.ok().map(Arc::new)
 }
 
 fn news(known: Option<&Catalog>, current: &Catalog) -> Vec<WatchCatalogResponse> {

@@ -61,7 +61,7 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     let service = ServingServiceServer::new(ServingGrpc(Arc::new(serving)));
     let service =
         service.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT).max_encoding_message_size(TRANSPORT_MESSAGE_LIMIT);
-    GrpcServer::new(&config.server, deps.surroundings).add(service).build()
+    GrpcServer::new("serving", &config.server, deps.surroundings).add(service).build()
 }
 
 fn probe(readiness: &Readiness, store: &Arc<dyn OnlineStore>, projects: &Projects<Plans>) {

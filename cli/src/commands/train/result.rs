@@ -10,10 +10,13 @@ use arrow::{
 };
 use larder_offline_store::training::{parquet_batch, parquet_schema};
 use larder_types::Error;
-use parquet::arrow::ArrowWriter;
+use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 
 use super::super::new_file::NewFile;
 use crate::failure::{Failure, Outcome};
+
+/// A row group is in memory until it is written.
+const ROW_GROUP_BYTES: usize = 64 << 20;
 
 /// A training set, which takes its name when it is whole.
 pub(super) struct ResultFile {
@@ -76,7 +79,8 @@ impl ResultFile {
         let (file, schema) = (self.file.file()?, Arc::new(schema.clone()));
         let writer = if self.is_parquet {
             let schema = parquet_schema(&schema);
-            Writer::Parquet(Box::new(ArrowWriter::try_new(file, Arc::clone(&schema), None)?), schema)
+            let properties = WriterProperties::builder().set_max_row_group_bytes(Some(ROW_GROUP_BYTES)).build();
+            Writer::Parquet(Box::new(ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))?), schema)
         } else {
             Writer::Arrow(Box::new(FileWriter::try_new_buffered(file, &schema)?))
         };

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use larder_types::{Error, Result, Timestamp};
+use larder_types::{Error, Name, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    GONE_FILES_KEPT, GoneFile, Position, ReadFiles, Run, RunEvent, RunId, RunRequest, RunState, Watermark,
-    WatermarkKey, apply_event,
+    GONE_FILES_KEPT, GoneFile, Part, PartKind, Position, ReadFile, ReadFiles, Run, RunEvent, RunId, RunPlan,
+    RunRequest, RunState, Watermark, WatermarkKey, apply_event, overlapping,
 };
 use crate::stored;
 
@@ -37,8 +37,8 @@ impl RunsState {
     pub fn apply(&mut self, event: &RunEvent) -> Result<&Run> {
         let run = apply_event(self.runs.get(&event.run).cloned(), event)?;
         if run.state == RunState::Succeeded {
-            for watermark in run.plan.iter().flat_map(|plan| &plan.watermarks) {
-                self.move_watermark(watermark);
+            if let Some(plan) = &run.plan {
+                plan.watermarks.iter().for_each(|watermark| self.move_watermark(plan, watermark));
             }
         }
         let has_ended = run.state.is_final();
@@ -109,10 +109,11 @@ impl RunsState {
 
     /// A source of a row set has one watermark. Were those of other queries and schemas kept, going back to one of them
     /// would take for read what was written in another way since.
-    fn move_watermark(&mut self, watermark: &Watermark) {
+    fn move_watermark(&mut self, plan: &RunPlan, watermark: &Watermark) {
+        let reached = watermark.position.with_files_of(plan, &watermark.key.source);
         let position = match self.watermarks.remove(&watermark.key) {
-            Some(current) => current.moved_to(&watermark.position),
-            None => watermark.position.clone(),
+            Some(current) => current.moved_to(&reached),
+            None => reached,
         };
         let WatermarkKey { row_set, source, .. } = &watermark.key;
         self.watermarks.retain(|key, _| key.row_set != *row_set || key.source != *source);
@@ -129,6 +130,28 @@ fn ticked(run: &Run) -> Option<(Timestamp, &RunId)> {
 }
 
 impl Position {
+    /// The position as a plan carries it.
+    #[must_use]
+    pub fn without_files(self) -> Self {
+        match self {
+            Self::Files(ReadFiles { files: _, gone }) => Self::Files(ReadFiles { files: Vec::new(), gone }),
+            Self::Log(_) | Self::Time(_) => self,
+        }
+    }
+
+    /// The position that a run reached whose plan is this.
+    fn with_files_of(&self, plan: &RunPlan, source: &Name) -> Self {
+        let Self::Files(ReadFiles { gone, .. }) = self else { return self.clone() };
+        let file = |part: &Part| match &part.what {
+            PartKind::File(version) if part.source == *source => {
+                let in_part = part.event_times.is_some_and(|times| times.last > plan.started_at);
+                Some(ReadFile { version: version.clone(), event_times: part.event_times, in_part })
+            }
+            PartKind::File(_) | PartKind::TimeRange { .. } | PartKind::Log { .. } => None,
+        };
+        Self::Files(ReadFiles { files: plan.parts.iter().filter_map(file).collect(), gone: gone.clone() })
+    }
+
     /// The position after a run that reached `reached`. Times and log positions never go back, whichever of two runs ends
     /// first; files are added to those read before, each as it was read last.
     #[must_use]
@@ -158,15 +181,10 @@ impl ReadFiles {
         let other_now: BTreeSet<&str> = read_now.chain(gone).collect();
         self.files.retain(|file| !other_now.contains(file.version.path.as_str()));
         self.files.extend_from_slice(&read.files);
-        let mut all_gone: BTreeMap<String, GoneFile> = BTreeMap::new();
-        for gone in self.gone.drain(..).chain(read.gone.iter().cloned()) {
-            match all_gone.get_mut(&gone.path) {
-                Some(known) => known.add(&gone),
-                None => _ = all_gone.insert(gone.path.clone(), gone),
-            }
-        }
-        let last_missed = all_gone.values().map(|file| file.missed_at).max();
-        self.gone.extend(all_gone.into_values().filter(|file| last_missed.is_some_and(|at| file.is_remembered_at(at))));
+        self.gone.extend_from_slice(&read.gone);
+        let last_missed = self.gone.iter().map(|file| file.missed_at).max();
+        self.gone.retain(|file| last_missed.is_some_and(|last| file.is_remembered_at(last)));
+        self.gone = overlapping_gone(std::mem::take(&mut self.gone));
     }
 }
 
@@ -175,13 +193,22 @@ impl GoneFile {
     pub fn is_remembered_at(&self, now: Timestamp) -> bool {
         now.minus(GONE_FILES_KEPT) <= self.missed_at
     }
+}
 
-    /// It came back, and went again.
-    fn add(&mut self, again: &Self) {
-        let times = self.event_times.zip(again.event_times);
-        self.event_times = times.map(|(known, again)| known.with(again));
-        self.missed_at = self.missed_at.max(again.missed_at);
+/// Of those that were missed at one time and have event times in common, one stands for all.
+fn overlapping_gone(files: Vec<GoneFile>) -> Vec<GoneFile> {
+    let mut by_time: BTreeMap<Timestamp, Vec<GoneFile>> = BTreeMap::new();
+    files.into_iter().for_each(|file| by_time.entry(file.missed_at).or_default().push(file));
+    let mut joined = Vec::new();
+    for files in by_time.into_values() {
+        let times: Vec<_> = files.iter().map(|file| file.event_times).collect();
+        for group in overlapping(&times) {
+            let all = group.iter().map(|file| times[*file]).reduce(|one, other| Some(one?.with(other?)));
+            let first = group.iter().map(|file| &files[*file]).min_by(|one, other| one.path.cmp(&other.path));
+            joined.extend(first.map(|first| GoneFile { event_times: all.flatten(), ..first.clone() }));
+        }
     }
+    joined
 }
 
 /// What is written.

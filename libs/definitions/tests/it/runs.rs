@@ -82,11 +82,9 @@ fn succeeded(run: &str, lease: u64) -> RunEvent {
 
 /// Every kind of event, with a worker that is replaced half way.
 pub(crate) fn life_of_a_run(run: &str) -> Vec<RunEvent> {
-    let file = FileVersion { path: "/data/a.parquet".to_owned(), size: 10, etag: None };
     let event_times = Some(EventTimes { first: at(0), last: at(5) });
     let gone = GoneFile { path: "/data/gone.parquet".to_owned(), event_times, missed_at: at(2) };
-    let file = ReadFile { version: file, event_times, in_part: true };
-    let files = Position::Files(ReadFiles { files: vec![file], gone: vec![gone] });
+    let files = Position::Files(ReadFiles { files: Vec::new(), gone: vec![gone] });
     let log = Position::Log(BTreeMap::from([("w1".to_owned(), 7)]));
     vec![
         created(run, "customer_features"),
@@ -251,16 +249,18 @@ fn files_that_went_are_remembered_with_all_they_had_for_a_time() {
     let position = |files: &[&str], gone: &[GoneFile]| {
         Position::Files(ReadFiles { files: files.iter().map(|path| file(path)).collect(), gone: gone.to_vec() })
     };
-    let missed = [gone("a", Some((1, 3)), at(9)), gone("b", Some((1, 3)), at(9)), gone("x", None, at(9))];
+    let missed = [gone("b", Some((2, 3)), at(9)), gone("a", Some((1, 2)), at(9)), gone("x", Some((6, 7)), at(9))];
     let first = position(&["a", "b", "c"], &[]).moved_to(&position(&["b", "d"], &missed));
-    assert_eq!(first, position(&["c", "b", "d"], &missed), "b was read anew");
-    let again = [gone("b", Some((6, 7)), at(10)), gone("x", Some((6, 7)), at(10))];
-    let both = [missed[0].clone(), gone("b", Some((1, 7)), at(10)), gone("x", None, at(10))];
+    // b was read anew. What went at one time with times in common is one.
+    let joined = [gone("x", Some((6, 7)), at(9)), gone("a", Some((1, 3)), at(9))];
+    assert_eq!(first, position(&["c", "b", "d"], &joined));
+    let again = [gone("b", Some((1, 3)), at(10)), gone("x", None, at(10))];
+    let all = [joined.to_vec(), vec![gone("b", None, at(10))]].concat();
     let second = first.moved_to(&position(&[], &again));
-    assert_eq!(second, position(&["c", "d"], &both));
+    assert_eq!(second, position(&["c", "d"], &all));
     let much_later = gone("d", None, at(9).plus(GONE_FILES_KEPT).plus(Duration::from_micros(1)));
-    let forgotten = [both[1].clone(), much_later.clone(), both[2].clone()];
-    assert_eq!(second.moved_to(&position(&[], &[much_later])), position(&["c"], &forgotten));
+    let left = [gone("b", None, at(10)), much_later.clone()];
+    assert_eq!(second.moved_to(&position(&[], &[much_later])), position(&["c"], &left));
 }
 
 #[test]

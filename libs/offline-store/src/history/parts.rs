@@ -5,9 +5,9 @@
 //! equal times. Rows of a file that was not there before do not: whichever file is read first, the greater row stays. A
 //! file that changed replaces, and so that it does not win against what other files say of the same times, all files that
 //! have event times in common with it are read again; what the push log says of those times is read beside them by whoever
-//! reads them. Where a file has gone or changed, one that is new and has event times in common with what it had may be its
-//! correction under another name: it replaces, too. What had gone is remembered for [`GONE_FILES_KEPT`], since corrections
-//! may come file by file.
+//! reads them. Where a file has gone or changed, its rows are online and may have won against those of another: so all files
+//! that have event times in common with what it had replace, too. That it went is remembered for [`larder_definitions::run::GONE_FILES_KEPT`], since
+//! its corrections under other names may come later, and file by file.
 //!
 //! Rows of a push log are never corrected in place, but the view may have been declared differently when they were written
 //! last. So a log replaces where it was never read as the view is declared now, and where all is read again; then all files
@@ -114,17 +114,20 @@ impl HistorySource {
         started_at: Timestamp,
     ) -> Result<ViewParts> {
         let listed = self.roots().list(&parquet.path, "parquet").await?;
-        let known = match before.positions.get(&source.definition.name) {
-            Some(Position::Files(known)) => Some(known).filter(|_| !before.again),
+        let position = match before.positions.get(&source.definition.name) {
+            Some(Position::Files(known)) => Some(known),
             Some(Position::Log(_) | Position::Time(_)) | None => None,
         };
-        let newly_gone = known.map(|known| gone(known, &listed, started_at)).unwrap_or_default();
+        let newly_gone = position.map(|known| gone(known, &listed, started_at)).unwrap_or_default();
+        let known = position.filter(|_| !before.again);
         let mut files = as_seen(listed, known, before.in_part);
-        look_up_times(&mut files, &parquet.event_time, |file| file.seen != Seen::Before).await?;
         let gone_before = known.iter().flat_map(|known| &known.gone).filter(|file| file.is_remembered_at(started_at));
-        find_corrections(&mut files, gone_before.chain(&newly_gone));
-        let has_changed = files.iter().any(|file| file.seen == Seen::Changed);
-        look_up_times(&mut files, &parquet.event_time, |file| file.seen == Seen::Before && has_changed).await?;
+        look_up_times(&mut files, &parquet.event_time, |seen| seen != Seen::Before || !newly_gone.is_empty()).await?;
+        find_corrections(&mut files, |seen| seen != Seen::Changed, &newly_gone);
+        find_corrections(&mut files, |seen| seen == Seen::New, gone_before);
+        if files.iter().any(|file| file.seen == Seen::Changed) {
+            look_up_times(&mut files, &parquet.event_time, |_| true).await?;
+        }
         let again = read_again(&files, started_at);
         let (mut parts, mut read) = (Vec::new(), ReadFiles { files: Vec::new(), gone: newly_gone });
         for (file, replaces) in files.into_iter().zip(again) {
@@ -197,10 +200,15 @@ fn gone(known: &ReadFiles, listed: &[FoundFile], missed_at: Timestamp) -> Vec<Go
     gone.map(|file| GoneFile { path: file.version.path.clone(), event_times: file.event_times, missed_at }).collect()
 }
 
-/// New files that may have rows in another way which files that have gone had.
-fn find_corrections<'a>(files: &mut [SeenFile], gone: impl Iterator<Item = &'a GoneFile>) {
-    let gone: Vec<EventTimes> = gone.map(|file| file.event_times.unwrap_or(EventTimes::ALL)).collect();
-    for file in files.iter_mut().filter(|file| file.seen == Seen::New) {
+/// Those of the files that may have rows in another way which files that have gone had: as corrections, or as what was there
+/// beside them and won against no row of theirs.
+fn find_corrections<'a>(
+    files: &mut [SeenFile],
+    of: impl Fn(Seen) -> bool,
+    gone: impl IntoIterator<Item = &'a GoneFile>,
+) {
+    let gone: Vec<EventTimes> = gone.into_iter().map(|file| file.event_times.unwrap_or(EventTimes::ALL)).collect();
+    for file in files.iter_mut().filter(|file| of(file.seen)) {
         let times = file.event_times.unwrap_or(EventTimes::ALL);
         if gone.iter().any(|gone| gone.first <= times.last && times.first <= gone.last) {
             file.seen = Seen::Changed;
@@ -208,7 +216,9 @@ fn find_corrections<'a>(files: &mut [SeenFile], gone: impl Iterator<Item = &'a G
     }
 }
 
-async fn look_up_times(files: &mut [SeenFile], column: &str, wanted: impl Fn(&SeenFile) -> bool) -> Result<()> {
+/// Of those that are `wanted` and were not looked up yet.
+async fn look_up_times(files: &mut [SeenFile], column: &str, wanted: impl Fn(Seen) -> bool) -> Result<()> {
+    let wanted = |file: &SeenFile| file.event_times.is_none() && wanted(file.seen);
     let wanted: Vec<_> = files.iter().enumerate().filter(|(_, file)| wanted(file)).collect();
     let wanted: Vec<_> = wanted.into_iter().map(|(at, file)| (at, file.file.clone(), column.to_owned())).collect();
     let look_up = |(at, file, column): (usize, FoundFile, String)| async move {

@@ -20,6 +20,9 @@ use crate::storage::{Place, Roots};
 /// Rows of a row group.
 const ROW_GROUP_ROWS: usize = 256 << 10;
 
+/// A row group is in memory until it is written.
+const ROW_GROUP_BYTES: usize = 64 << 20;
+
 /// What a Parquet file begins and ends with.
 const MAGIC: &[u8] = b"PAR1";
 
@@ -88,6 +91,7 @@ pub(super) async fn write(
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .build();
     let Output { location, place } = output;
     let target = BufWriter::new(Arc::clone(&place.store), place.path.clone());

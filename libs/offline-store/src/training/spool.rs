@@ -16,6 +16,7 @@ use super::{
     check::Needed,
     digest::SpineHasher,
     input::{Input, SpineBatch},
+    pieces,
 };
 use crate::{
     error::from_engine,
@@ -93,16 +94,22 @@ pub(super) async fn write(input: Input, needed: &Needed, folder: &FsPath) -> Res
     let mut hasher = SpineHasher::new(&schema);
     let mut times: Option<(i64, i64)> = None;
     let mut rows = 0;
-    while let Some(SpineBatch { batch, file }) = batches.try_next().await? {
-        let numbers: ArrayRef = Arc::new(UInt64Array::from_iter_values(rows..rows + batch.num_rows() as u64));
-        let narrowed = narrow_columns(&batch, needed, file.as_ref(), rows)?;
-        if let (Some(min), Some(max)) = (arrow::compute::min(&narrowed.times), arrow::compute::max(&narrowed.times)) {
-            times = Some(times.map_or((min, max), |(low, high)| (low.min(min), high.max(max))));
+    while let Some(SpineBatch { batch, mut file }) = batches.try_next().await? {
+        for batch in pieces::of(batch) {
+            let numbers: ArrayRef = Arc::new(UInt64Array::from_iter_values(rows..rows + batch.num_rows() as u64));
+            let narrowed = narrow_columns(&batch, needed, file.as_ref(), rows)?;
+            if let (Some(min), Some(max)) = (arrow::compute::min(&narrowed.times), arrow::compute::max(&narrowed.times))
+            {
+                times = Some(times.map_or((min, max), |(low, high)| (low.min(min), high.max(max))));
+            }
+            hasher.update(batch.columns(), batch.num_rows())?;
+            own.write(std::iter::once(&numbers).chain(batch.columns()))?;
+            narrow.write(std::iter::once(&numbers).chain(&narrowed.columns))?;
+            rows += batch.num_rows() as u64;
+            if let Some((_, first)) = &mut file {
+                *first += batch.num_rows() as u64;
+            }
         }
-        hasher.update(batch.columns(), batch.num_rows())?;
-        own.write(std::iter::once(&numbers).chain(batch.columns()))?;
-        narrow.write(std::iter::once(&numbers).chain(&narrowed.columns))?;
-        rows += batch.num_rows() as u64;
     }
     let times = times.map(|(low, high)| (Timestamp::from_micros(low), Timestamp::from_micros(high)));
     let digest = SpineDigest { sha256: hasher.finish(), rows };

@@ -93,6 +93,31 @@ async fn nothing_outside_of_the_roots_is_opened() {
     assert!(roots.list(&format!("file://{inside}/a.parquet"), "parquet").await.is_ok());
 }
 
+/// As where a disk is not mounted: rows behind them would be missed without a word.
+#[tokio::test]
+async fn a_link_that_leads_nowhere_is_named() {
+    let shop = Shop::new();
+    shop.write("in/a.parquet", &merchants(&[(1, 1, 1.0)]));
+    let roots = Roots::open([shop.path("in").as_str()]).unwrap();
+    let listed = async |path: &str| roots.list(&shop.path(path), "parquet").await.map(|files| files.len());
+    for link in ["in/b.parquet", "in/deep/folder", "in/.hidden"] {
+        fs::create_dir_all(shop.path("in/deep")).unwrap();
+        std::os::unix::fs::symlink("../nowhere", shop.path(link)).unwrap();
+        for path in ["in", "in/*.parquet", "in/**/*.parquet"] {
+            match listed(path).await {
+                Ok(files) => assert_eq!((files, link), (1, "in/.hidden")),
+                Err(error) => {
+                    assert_eq!(error.code(), ErrorCode::FailedPrecondition);
+                    let told = format!("`{}` is a link that leads nowhere: No such file", shop.path(link));
+                    assert!(error.message().contains(&told), "{error}");
+                }
+            }
+        }
+        assert_eq!(listed("in/a.parquet").await.unwrap(), 1, "a file that is named is all that is looked at");
+        fs::remove_file(shop.path(link)).unwrap();
+    }
+}
+
 /// The rows are those that training reads: a link to a file, one to a folder, one that a pattern meets.
 #[tokio::test]
 async fn files_behind_links_are_materialized() {

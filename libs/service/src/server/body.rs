@@ -30,29 +30,39 @@ pub(super) struct RequestBody {
     refused: Option<Status>,
 }
 
+/// What holds for every request of a service.
+#[derive(Clone, Copy)]
+pub(super) struct RequestRules {
+    /// Which settings say so.
+    pub(super) section: &'static str,
+    /// The most bytes of a message.
+    pub(super) max_bytes: ByteSize,
+}
+
 /// What holds for a stream of requests alone.
 struct StreamRules {
+    section: &'static str,
     limit: Duration,
     silence: Pin<Box<Sleep>>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl RequestBody {
-    /// The body of a unary request: no message above `limit`.
-    pub(super) fn unary(body: Body, limit: ByteSize) -> Self {
-        Self { body, sizes: MessageSizes::new(limit), stream: None, refused: None }
+    /// The body of a unary request.
+    pub(super) fn unary(body: Body, rules: RequestRules) -> Self {
+        Self { body, sizes: MessageSizes::new(rules), stream: None, refused: None }
     }
 
     /// The body of a stream that may be silent for `idle_limit`, and ends on `stop`.
     pub(super) fn stream(
         body: Body,
-        limit: ByteSize,
+        rules: RequestRules,
         idle_limit: Duration,
         stop: WaitForCancellationFutureOwned,
     ) -> Self {
         let silence = Box::pin(tokio::time::sleep(idle_limit));
-        let stream = StreamRules { limit: idle_limit, silence, stop: Box::pin(stop) };
-        Self { body, sizes: MessageSizes::new(limit), stream: Some(stream), refused: None }
+        let stream = StreamRules { section: rules.section, limit: idle_limit, silence, stop: Box::pin(stop) };
+        Self { body, sizes: MessageSizes::new(rules), stream: Some(stream), refused: None }
     }
 }
 
@@ -63,8 +73,9 @@ impl StreamRules {
             return Poll::Ready(to_status(&stopping()));
         }
         ready!(self.silence.as_mut().poll(cx));
-        let limit = Span(self.limit);
-        let message = format!("no message came for {limit} (server.stream_idle_limit): open the stream again");
+        let (limit, section) = (Span(self.limit), self.section);
+        let message =
+            format!("no message came for {limit} ({section}.server.stream_idle_limit): open the stream again");
         Poll::Ready(to_status(&Error::unavailable(message)))
     }
 
@@ -110,7 +121,7 @@ impl http_body::Body for RequestBody {
 
 /// Reads the lengths of messages out of the bytes that pass by, however they are cut into frames.
 struct MessageSizes {
-    limit: ByteSize,
+    rules: RequestRules,
     prefix: [u8; PREFIX],
     have: usize,
     /// How much of the message at hand is still to come.
@@ -125,8 +136,8 @@ struct TooGreat {
 }
 
 impl MessageSizes {
-    fn new(limit: ByteSize) -> Self {
-        Self { limit, prefix: [0; PREFIX], have: 0, rest: 0 }
+    fn new(rules: RequestRules) -> Self {
+        Self { rules, prefix: [0; PREFIX], have: 0, rest: 0 }
     }
 
     fn see(&mut self, all: &Bytes) -> Result<(), TooGreat> {
@@ -158,12 +169,13 @@ impl MessageSizes {
         let length = u32::from_be_bytes(length);
         self.have = 0;
         self.rest = length as usize;
-        if u64::from(length) <= self.limit.0 {
+        let RequestRules { section, max_bytes } = self.rules;
+        if u64::from(length) <= max_bytes.0 {
             return Ok(());
         }
-        let limit = self.limit;
         Err(Error::invalid_argument(format!(
-            "the request is {length} bytes long; the limit is {limit} (server.max_request_bytes): send less at a time"
+            "the request is {length} bytes long; the limit is {max_bytes} ({section}.server.max_request_bytes): send \
+             less at a time"
         )))
     }
 }
@@ -191,7 +203,7 @@ mod tests {
             cuts in prop::collection::vec(1_usize..9, 1..60),
         ) {
             let limit = 30;
-            let mut sizes = MessageSizes::new(ByteSize(limit));
+            let mut sizes = MessageSizes::new(RequestRules { section: "test", max_bytes: ByteSize(limit) });
             let bytes = Bytes::from(encode(&messages));
             let mut refused_at = None;
             let mut at = 0;

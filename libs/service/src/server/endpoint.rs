@@ -32,7 +32,7 @@ use tonic::{
 use tracing::{Instrument, Span};
 
 use super::{
-    body::RequestBody,
+    body::{RequestBody, RequestRules},
     limits::{Limits, Place},
     methods::{Method, Methods},
     stream::{Ends, ResponseBody},
@@ -69,6 +69,7 @@ pub struct Endpoint {
 struct Shared {
     methods: Methods,
     limits: Arc<Limits>,
+    section: &'static str,
     config: ServerConfig,
     shutdown: Shutdown,
 }
@@ -92,9 +93,15 @@ impl fmt::Display for PendingCalls {
 }
 
 impl Endpoint {
-    pub(super) fn new(routes: Routes, methods: Methods, config: &ServerConfig, shutdown: Shutdown) -> Self {
-        let limits = Arc::new(Limits::new(config));
-        Self { routes, shared: Arc::new(Shared { methods, limits, config: config.clone(), shutdown }) }
+    pub(super) fn new(
+        routes: Routes,
+        methods: Methods,
+        section: &'static str,
+        config: &ServerConfig,
+        shutdown: Shutdown,
+    ) -> Self {
+        let limits = Arc::new(Limits::new(section, config));
+        Self { routes, shared: Arc::new(Shared { methods, limits, section, config: config.clone(), shutdown }) }
     }
 
     /// Answers calls on `listener` until `stop`, then takes no more and returns when the last one has been answered.
@@ -222,14 +229,15 @@ impl Shared {
 
     fn watch_request(&self, request: Request<Body>, method: &Method) -> Request<Body> {
         let ServerConfig { max_request_bytes, stream_idle_limit, .. } = &self.config;
+        let rules = RequestRules { section: self.section, max_bytes: *max_request_bytes };
         request.map(|body| {
             if body.is_end_stream() {
                 body
             } else if method.streams_in {
                 let stop = self.shutdown.begun_owned();
-                Body::new(RequestBody::stream(body, *max_request_bytes, **stream_idle_limit, stop))
+                Body::new(RequestBody::stream(body, rules, **stream_idle_limit, stop))
             } else {
-                Body::new(RequestBody::unary(body, *max_request_bytes))
+                Body::new(RequestBody::unary(body, rules))
             }
         })
     }

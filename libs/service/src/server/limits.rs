@@ -24,7 +24,7 @@ pub(super) struct Limits {
 struct Counter {
     now: AtomicUsize,
     limit: usize,
-    key: &'static str,
+    key: String,
     noun: &'static str,
 }
 
@@ -36,9 +36,9 @@ pub(super) struct Place {
 }
 
 impl Limits {
-    pub(super) fn new(config: &ServerConfig) -> Self {
-        let calls = Counter::new(config.max_in_flight, "server.max_in_flight", "calls in flight");
-        let streams = Counter::new(config.max_streams, "server.max_streams", "open streams");
+    pub(super) fn new(section: &'static str, config: &ServerConfig) -> Self {
+        let calls = Counter::new(config.max_in_flight, format!("{section}.server.max_in_flight"), "calls in flight");
+        let streams = Counter::new(config.max_streams, format!("{section}.server.max_streams"), "open streams");
         Self { calls, streams, idle: Notify::new() }
     }
 
@@ -81,7 +81,7 @@ impl Limits {
 }
 
 impl Counter {
-    fn new(limit: usize, key: &'static str, noun: &'static str) -> Self {
+    fn new(limit: usize, key: String, noun: &'static str) -> Self {
         Self { now: AtomicUsize::new(0), limit, key, noun }
     }
 

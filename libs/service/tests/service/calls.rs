@@ -85,7 +85,11 @@ async fn over_the_limit_of_calls_in_flight_a_call_is_refused_at_once_and_probes_
 
     let status = client.clone().get_online_features(ask("answer")).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
-    assert!(status.message().contains("limit of 1 calls in flight (server.max_in_flight)"), "{}", status.message());
+    assert!(
+        status.message().contains("limit of 1 calls in flight (fake.server.max_in_flight)"),
+        "{}",
+        status.message()
+    );
     let mut health = tonic_health::pb::health_client::HealthClient::new(endpoint.clone());
     health.check(tonic_health::pb::HealthCheckRequest::default()).await.unwrap();
 
@@ -108,7 +112,7 @@ async fn a_request_over_the_size_limit_is_an_invalid_argument_that_names_the_lim
         large.project = "x".repeat(size);
         let status = client.get_online_features(large.clone()).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
-        assert!(status.message().contains("the limit is 1MiB (server.max_request_bytes)"), "{}", status.message());
+        assert!(status.message().contains("the limit is 1MiB (fake.server.max_request_bytes)"), "{}", status.message());
     }
     large.project = "x".repeat((1 << 20) - 100);
     client.get_online_features(large).await.unwrap();

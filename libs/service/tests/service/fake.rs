@@ -40,7 +40,7 @@ impl World {
     pub(crate) fn endpoint(&self) -> Endpoint {
         let fake = Fake { gate: Arc::clone(&self.gate), arrived: self.arrived.clone() };
         let service = ServingServiceServer::new(fake).max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT);
-        GrpcServer::new(&self.config, self.surroundings.clone()).add(service).build().unwrap()
+        GrpcServer::new("fake", &self.config, self.surroundings.clone()).add(service).build().unwrap()
     }
 
     pub(crate) fn client(&self) -> ServingServiceClient<Endpoint> {

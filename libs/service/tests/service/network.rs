@@ -57,7 +57,7 @@ async fn streams_of_the_process_itself_take_no_place_of_its_callers() {
     let first = over_a_port.stream_online_features(requested).await.unwrap();
     let second = over_a_port.stream_online_features(tokio_stream::pending()).await.unwrap_err();
     assert_eq!(second.code(), Code::ResourceExhausted);
-    assert!(second.message().contains("limit of 1 open streams (server.max_streams)"), "{second}");
+    assert!(second.message().contains("limit of 1 open streams (fake.server.max_streams)"), "{second}");
     open.push(own.clone().stream_online_features(tokio_stream::pending()).await.unwrap().into_inner());
 
     // A stop waits for the caller's stream, and not for those that are opened anew until the tasks behind them end.

@@ -17,16 +17,16 @@ use larder_offline_store::{
     history::ReadCounts,
     training::{Output, TrainingRequest, TrainingSet, TrainingSets},
 };
-use larder_service::{Shutdown, config::Span};
+use larder_service::Shutdown;
 use larder_types::{Error, Result, Timestamp};
-use tokio::{
-    sync::{Semaphore, mpsc},
-    time::{sleep, timeout},
-};
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Instrument, instrument::WithSubscriber};
 
-use super::{Event, Threads};
+use super::{
+    Event, Threads,
+    told::{Teller, Told},
+};
 use crate::lease::{Lease, Lost, run_span};
 
 /// How long is waited for a computation to notice that it is given up.
@@ -34,16 +34,6 @@ const HALT_WITHIN: Duration = Duration::from_secs(5);
 
 /// How soon after the spine of a caller who went the reading of the result ends.
 const GONE_WITHIN: Duration = Duration::from_millis(100);
-
-/// The way to the caller.
-#[derive(Clone)]
-pub(super) struct Told {
-    pub(super) events: mpsc::Sender<Result<Event>>,
-    /// How many events were taken so far.
-    pub(super) taken: Arc<AtomicU64>,
-    /// How long none may be taken while some wait.
-    pub(super) idle_limit: Duration,
-}
 
 /// What is computed.
 pub(super) struct Job {
@@ -115,13 +105,7 @@ impl Lead {
         let work = async {
             let counts = Arc::<Counts>::default();
             let end = self.to_its_end(job, &counts, &told, &stop).await;
-            if let Some(last) = self.end(end, &counts).await {
-                tokio::select! {
-                    // Who has gone needs no last word.
-                    _ = told.events.send(last) => {}
-                    () = stop.cancelled() => {}
-                }
-            }
+            told.end(self.end(end, &counts).await);
         };
         work.instrument(span).await;
     }
@@ -131,18 +115,18 @@ impl Lead {
         let _place = tokio::select! {
             place = self.places.acquire() => place,
             lost = self.keep_lease(counts, told) => return lost.into(),
-            () = told.events.closed() => return self.caller_gone(),
+            () = told.closed() => return self.caller_gone(),
             () = stop.cancelled() => return End::Stopping,
         };
-        let computing = job.compute(Arc::clone(&self.lease), Arc::clone(counts), told.clone());
+        let computing = job.compute(Arc::clone(&self.lease), Arc::clone(counts), told.events.clone());
         let Some(mut computing) = self.threads.spawn(computing.with_current_subscriber().in_current_span()) else {
             return End::Stopping;
         };
         let early = tokio::select! {
             done = &mut computing => return self.judged(joined(done), told).await,
             lost = self.keep_lease(counts, told) => lost.into(),
-            () = told.events.closed() => self.caller_gone(),
-            () = told.silence() => End::Failed(told.not_taken()),
+            () = told.closed() => self.caller_gone(),
+            error = told.silence() => End::Failed(error),
             () = stop.cancelled() => End::Stopping,
         };
         // What is whole in spite of it is not taken back.
@@ -156,7 +140,7 @@ impl Lead {
     async fn judged(&self, done: Result<Option<String>>, told: &Told) -> End {
         match done {
             Ok(result) => End::Done(result),
-            Err(error) => match timeout(GONE_WITHIN, told.events.closed()).await {
+            Err(error) => match timeout(GONE_WITHIN, told.closed()).await {
                 Err(_) if !self.shutdown.has_begun() => End::Failed(error),
                 Ok(()) | Err(_) => self.caller_gone(),
             },
@@ -173,7 +157,7 @@ impl Lead {
         let tell = || {
             let progress = counts.progress();
             // Who has not read the events before needs no newer counts.
-            let _ = told.events.try_send(Ok(Event::Progress(progress)));
+            told.events.tell_now(Event::Progress(progress));
             progress
         };
         self.lease.keep(tell).await
@@ -202,27 +186,9 @@ impl Lead {
     }
 }
 
-impl Told {
-    /// Ends when a caller for whom events wait has taken none for the limit: others wait for its place.
-    async fn silence(&self) {
-        loop {
-            let taken = self.taken.load(Ordering::Relaxed);
-            sleep(self.idle_limit).await;
-            if self.events.capacity() == 0 && self.taken.load(Ordering::Relaxed) == taken {
-                return;
-            }
-        }
-    }
-
-    fn not_taken(&self) -> Error {
-        let limit = Span(self.idle_limit);
-        Error::unavailable(format!("nothing of the result was taken for {limit} (server.stream_idle_limit): ask again"))
-    }
-}
-
 impl Job {
     /// Computes; gives where the result was written, if it was. It has then been read to its end otherwise.
-    async fn compute(self, lease: Arc<Lease>, counts: Arc<Counts>, told: Told) -> Result<Option<String>> {
+    async fn compute(self, lease: Arc<Lease>, counts: Arc<Counts>, told: Teller) -> Result<Option<String>> {
         let Self { sets, set, output, started_at } = self;
         let revision = set.catalog.revision;
         let prepared = sets.prepare(set).await?;
@@ -247,17 +213,16 @@ impl Job {
     }
 }
 
-async fn stream(set: TrainingSet, counts: &Counts, told: &Told) -> Result<()> {
-    let gone = || Error::cancelled("the caller is gone");
-    told.events.send(Ok(Event::Schema(set.schema()))).await.map_err(|_| gone())?;
+async fn stream(set: TrainingSet, counts: &Counts, told: &Teller) -> Result<()> {
+    told.tell(Event::Schema(set.schema())).await?;
     let mut batches = set.stream()?;
     while let Some(batch) = batches.next().await.transpose()? {
         let rows = batch.num_rows() as u64;
-        told.events.send(Ok(Event::Batch(batch))).await.map_err(|_| gone())?;
+        told.tell(Event::Batch(batch)).await?;
         counts.written.fetch_add(rows, Ordering::Relaxed);
     }
     // It has succeeded when the caller has taken all of it.
-    told.events.reserve_many(told.events.max_capacity()).await.map(drop).map_err(|_| gone())
+    told.all_taken().await
 }
 
 fn joined<T>(done: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {

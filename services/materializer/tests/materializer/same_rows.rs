@@ -32,17 +32,28 @@ const CUSTOMERS: i64 = 2;
 /// What happens.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A file comes, or one that is there is corrected: its rows get other values, and there are more of them. It may have
-    /// another name then.
-    File { number: u8, rows: Vec<Row>, statistics: bool, renamed: bool },
+    /// A file comes, or one that is there is corrected: its rows get other values, and there are more of them.
+    File { number: u8, rows: Vec<Row>, statistics: bool, renamed: Renamed },
     /// A file goes, to come back corrected under another name, maybe only after runs that missed it.
     Away(u8),
+    /// Files whose corrections have come under other names go.
+    OldGo,
     /// Events are pushed, to the log alone or online as well.
     Push { rows: Vec<Row>, online: bool },
     /// A run, whose first workers are stopped after so many writes; then a file may be corrected, or the run be cancelled.
     Run { scope: Scope, stopped_after: Vec<u8>, corrected: Option<(u8, Vec<Row>)>, cancelled: bool },
     /// Minutes go by.
     Wait(u8),
+}
+
+/// Whether a file that is corrected has another name then.
+#[derive(Debug, Clone, Copy)]
+enum Renamed {
+    No,
+    /// It goes, and the other comes.
+    Yes,
+    /// The other comes, and it goes later.
+    OldStays,
 }
 
 /// With few times, so that most rows of files and pushes tie, or with more of them.
@@ -55,8 +66,13 @@ fn rows(few_times: bool, max_event: i64) -> impl Strategy<Value = Vec<Row>> {
 
 fn step(few_times: bool) -> impl Strategy<Value = Step> {
     let rows = move |max_event| rows(few_times, max_event);
-    let file = (0_u8..5, rows(8), any::<bool>(), proptest::bool::weighted(0.3))
-        .prop_map(|(number, rows, statistics, renamed)| Step::File { number, rows, statistics, renamed });
+    let renamed = prop_oneof![4 => Just(Renamed::No), 1 => Just(Renamed::Yes), 1 => Just(Renamed::OldStays)];
+    let file = (0_u8..5, rows(8), any::<bool>(), renamed).prop_map(|(number, rows, statistics, renamed)| Step::File {
+        number,
+        rows,
+        statistics,
+        renamed,
+    });
     // Few are deletions, and few are of the future: push-ingest lets them be so only by a little.
     let push =
         (rows(5), proptest::option::weighted(0.2, 0_usize..4), any::<bool>()).prop_map(|(mut rows, gone, online)| {
@@ -78,6 +94,7 @@ fn step(few_times: bool) -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => file,
         2 => (0_u8..5).prop_map(Step::Away),
+        2 => Just(Step::OldGo),
         4 => push,
         6 => run,
         2 => (1_u8..3).prop_map(Step::Wait),
@@ -90,6 +107,8 @@ struct History {
     files: BTreeMap<u8, Vec<Row>>,
     /// Taken away, to come back.
     away: BTreeMap<u8, Vec<Row>>,
+    /// There until they go, beside their corrections.
+    old: Vec<(String, Vec<Row>)>,
     /// How often files were renamed.
     renamings: BTreeMap<u8, u32>,
     log: Vec<Row>,
@@ -100,8 +119,12 @@ struct History {
 impl History {
     /// The latest row of each customer that a run which began at `started_at` has to have brought.
     fn latest(&self, has_created_time: bool, started_at: Timestamp) -> Vec<Row> {
-        let of_files =
-            self.files.values().flatten().map(|row| Row { created: row.created.filter(|_| has_created_time), ..*row });
+        let of_files = self
+            .files
+            .values()
+            .chain(self.old.iter().map(|(_, rows)| rows))
+            .flatten()
+            .map(|row| Row { created: row.created.filter(|_| has_created_time), ..*row });
         let present =
             of_files.chain(self.log.iter().copied()).filter(|row| row.event * 60_000_000 <= started_at.as_micros());
         let mut latest: BTreeMap<i64, Row> = BTreeMap::new();
@@ -122,6 +145,19 @@ impl History {
         file.extend(rows);
         let renamings = self.renamings.entry(number).or_default();
         feed.write(&format!("{number}-{renamings}.parquet"), file, statistics);
+    }
+
+    /// Keeps a file that is about to be written under another name.
+    fn keep_old(&mut self, number: u8) {
+        if let Some(rows) = self.files.get(&number) {
+            let renamings = self.renamings.entry(number).or_default();
+            self.old.push((format!("{number}-{renamings}.parquet"), rows.clone()));
+            *renamings += 1;
+        }
+    }
+
+    fn old_go(&mut self, feed: &Feed) {
+        self.old.drain(..).for_each(|(name, _)| std::fs::remove_file(feed.path(&name)).unwrap());
     }
 
     /// Takes a file away that is to be written under another name.
@@ -207,15 +243,19 @@ async fn check(has_created_time: bool, steps: Vec<Step>) -> Result<(), TestCaseE
         let last = Step::Run { scope: Scope::Incremental, stopped_after: vec![], corrected: None, cancelled: false };
         let step = step.unwrap_or_else(|| {
             history.bring_back(&feed);
+            history.old_go(&feed);
             last
         });
         match step {
             Step::File { number, rows, statistics, renamed } => {
-                if renamed {
-                    history.take_away(&feed, number);
+                match renamed {
+                    Renamed::No => {}
+                    Renamed::Yes => history.take_away(&feed, number),
+                    Renamed::OldStays => history.keep_old(number),
                 }
                 history.write(&feed, number, rows, statistics);
             }
+            Step::OldGo => history.old_go(&feed),
             // The file that is there from the start stays.
             Step::Away(number) => history.take_away(&feed, number),
             Step::Push { rows, online } => {

@@ -152,7 +152,7 @@ async fn a_batch_of_the_spine_that_is_too_great_is_refused() {
         Ok(events) => all(events).await.unwrap_err(),
         Err(error) => error,
     };
-    assert!(error.message().contains("has more than 1048576 bytes: send smaller ones"), "{error}");
+    assert!(error.message().contains("have more than 1048576 bytes: send smaller ones"), "{error}");
 }
 
 /// Else two whose callers forgot them would keep all others waiting.
@@ -168,7 +168,9 @@ async fn one_whose_caller_takes_nothing_gives_its_place_up() {
     assert_eq!(all(other).await.unwrap().1, 3);
     let run = feed.ended(&run.id).await;
     assert_eq!(run.state, RunState::Failed);
-    assert!(run.error.unwrap().contains("nothing of the result was taken for 1s (server.stream_idle_limit)"));
+    assert!(
+        run.error.unwrap().contains("nothing of the result was taken for 1s (materializer.server.stream_idle_limit)")
+    );
     assert_eq!(all(forgotten).await.unwrap_err().code(), ErrorCode::Unavailable);
 }
 

@@ -159,6 +159,6 @@ async fn a_batch_is_limited_in_rows_and_in_bytes() {
         assert!(error.message().contains(message), "{error}");
         let error = client.push(of(50, &"x".repeat(200))).await.unwrap_err();
         assert_eq!(error.code(), ErrorCode::InvalidArgument);
-        assert!(error.message().contains("the limit is 8KiB (server.max_request_bytes)"), "{error}");
+        assert!(error.message().contains("the limit is 8KiB (push_ingest.server.max_request_bytes)"), "{error}");
     }
 }

@@ -188,7 +188,7 @@ async fn a_request_over_the_size_limit_is_told_the_limit() {
     for client in clients {
         client.online_features(&profiles(200)).await.unwrap();
         let error = client.online_features(&profiles(300)).await.unwrap_err();
-        assert_is(&error, ErrorCode::InvalidArgument, "the limit is 2KiB (server.max_request_bytes)");
+        assert_is(&error, ErrorCode::InvalidArgument, "the limit is 2KiB (serving.server.max_request_bytes)");
     }
 }
 
