@@ -75,7 +75,10 @@ fn run() -> api::Run {
         event_times: Some(api::EventTimes { first: 1, last: 2 }),
         replaces: true,
     };
-    let files = api::FileSet { files: vec![file("f"), file("g")], in_part: vec!["g".into()] };
+    let event_times = Some(api::EventTimes { first: 1, last: 2 });
+    let read = |path| api::ReadFile { version: Some(file(path)), event_times, in_part: true };
+    let gone = api::GoneFile { source: "s".into(), path: "g".into(), event_times };
+    let files = api::FileSet { files: vec![read("f"), read("g")] };
     let positions = [
         api::watermark::Position::Files(files),
         api::watermark::Position::Log(position(3)),
@@ -90,6 +93,8 @@ fn run() -> api::Run {
         parts: what.into_iter().map(part).collect(),
         watermarks: positions.into_iter().map(watermark).collect(),
         spine: Some(api::SpineDigest { sha256: "d".into(), rows: 1 }),
+        gone: vec![gone],
+        meets: 1,
     };
     let scope = api::MaterializeScope { scope: Some(api::materialize_scope::Scope::Range(range)) };
     let request = api::MaterializeRunRequest { view: "v".into(), scope: Some(scope), tick: Some(1) };

@@ -8,7 +8,7 @@ use larder_contracts::{
     registry::v1::{self as api, run_service_client::RunServiceClient},
     status::from_status,
 };
-use larder_definitions::run::{Outcome, Progress, Run, RunPlan, RunRequest, RunState, Watermark};
+use larder_definitions::run::{Outcome, Progress, RowSetRecord, Run, RunPlan, RunRequest, RunState};
 use larder_types::{LeaseNumber, Name, Result, RowSetNumber};
 
 use crate::{
@@ -213,14 +213,15 @@ impl RunsClient {
         Ok(answers.map(read).boxed())
     }
 
-    /// How far each source of a row set was read.
-    pub async fn watermarks(&self, project: &Name, row_set: RowSetNumber) -> Result<Vec<Watermark>> {
+    /// How far each source of a row set was read, and what that does not account for.
+    pub async fn row_set(&self, project: &Name, row_set: RowSetNumber) -> Result<RowSetRecord> {
         let message = api::GetWatermarksRequest { project: project.to_string(), row_set: row_set.0 };
         let mut client = self.client.clone();
         let answer =
             unary(self.deadline, message, |request| async move { client.get_watermarks(request).await }).await?;
-        let api::GetWatermarksResponse { watermarks } = answer;
-        Path::ROOT.read_all("watermarks", watermarks)
+        let api::GetWatermarksResponse { watermarks, leftovers } = answer;
+        let watermarks = Path::ROOT.read_all("watermarks", watermarks)?;
+        Ok(RowSetRecord { watermarks, leftovers: Path::ROOT.read_all("leftovers", leftovers)? })
     }
 }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use larder_definitions::run::{
-    EventTimes, FileVersion, GoneFile, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, ReadFile,
-    ReadFiles, Run, RunPlan, RunRequest, RunState, Scope, SpineDigest, TrainingSetRequest, Watermark, WatermarkKey,
+    EventTimes, FileVersion, GoneFile, Leftover, MaterializeRequest, Outcome, Part, PartKind, Position, Progress,
+    ReadFile, ReadFiles, Run, RunPlan, RunRequest, RunState, Scope, SpineDigest, TrainingSetRequest, Watermark,
+    WatermarkKey,
 };
 use larder_types::{LeaseNumber, Result, Revision, RowSetNumber, SchemaNumber, Timestamp};
 
@@ -291,16 +292,35 @@ impl Wire for GoneFile {
 
     fn to_wire(&self) -> api::GoneFile {
         api::GoneFile {
+            source: self.source.to_string(),
             path: self.path.clone(),
             event_times: self.event_times.as_ref().map(Wire::to_wire),
-            missed_at: self.missed_at.as_micros(),
         }
     }
 
     fn from_wire(message: api::GoneFile, at: &Path<'_>) -> Result<Self> {
-        let api::GoneFile { path, event_times, missed_at } = message;
-        let event_times = times_from_wire(event_times, at)?;
-        Ok(Self { path, event_times, missed_at: Timestamp::from_micros(missed_at) })
+        let api::GoneFile { source, path, event_times } = message;
+        Ok(Self { source: at.name("source", &source)?, path, event_times: times_from_wire(event_times, at)? })
+    }
+}
+
+impl Wire for Leftover {
+    type Message = api::Leftover;
+
+    fn to_wire(&self) -> api::Leftover {
+        api::Leftover {
+            number: self.number,
+            source: self.source.to_string(),
+            event_times: self.event_times.as_ref().map(Wire::to_wire),
+            noted_at: self.noted_at.as_micros(),
+            is_met: self.is_met,
+        }
+    }
+
+    fn from_wire(message: api::Leftover, at: &Path<'_>) -> Result<Self> {
+        let api::Leftover { number, source, event_times, noted_at, is_met } = message;
+        let (source, event_times) = (at.name("source", &source)?, times_from_wire(event_times, at)?);
+        Ok(Self { number, source, event_times, noted_at: Timestamp::from_micros(noted_at), is_met })
     }
 }
 
@@ -345,8 +365,8 @@ impl Wire for Watermark {
 
     fn to_wire(&self) -> api::Watermark {
         let position = match &self.position {
-            Position::Files(ReadFiles { files, gone }) => {
-                api::watermark::Position::Files(api::FileSet { files: all_to_wire(files), gone: all_to_wire(gone) })
+            Position::Files(ReadFiles { files }) => {
+                api::watermark::Position::Files(api::FileSet { files: all_to_wire(files) })
             }
             Position::Log(segments) => api::watermark::Position::Log(api::LogPosition { segments: segments.clone() }),
             Position::Time(time) => api::watermark::Position::Time(time.as_micros()),
@@ -357,9 +377,8 @@ impl Wire for Watermark {
     fn from_wire(message: api::Watermark, at: &Path<'_>) -> Result<Self> {
         let api::Watermark { key, position } = message;
         let position = match position.ok_or_else(|| at.not_understood("its position"))? {
-            api::watermark::Position::Files(api::FileSet { files, gone }) => {
-                let at = at.field("files");
-                Position::Files(ReadFiles { files: at.read_all("files", files)?, gone: at.read_all("gone", gone)? })
+            api::watermark::Position::Files(api::FileSet { files }) => {
+                Position::Files(ReadFiles { files: at.field("files").read_all("files", files)? })
             }
             api::watermark::Position::Log(api::LogPosition { segments }) => Position::Log(segments),
             api::watermark::Position::Time(time) => Position::Time(Timestamp::from_micros(time)),
@@ -392,11 +411,13 @@ impl Wire for RunPlan {
             parts: all_to_wire(&self.parts),
             watermarks: all_to_wire(&self.watermarks),
             spine: self.spine.as_ref().map(SpineDigest::to_wire),
+            gone: all_to_wire(&self.gone),
+            meets: self.meets,
         }
     }
 
     fn from_wire(message: api::RunPlan, at: &Path<'_>) -> Result<Self> {
-        let api::RunPlan { revision, started_at, row_set, parts, watermarks, spine } = message;
+        let api::RunPlan { revision, started_at, row_set, parts, watermarks, spine, gone, meets } = message;
         Ok(Self {
             revision: Revision(revision),
             started_at: Timestamp::from_micros(started_at),
@@ -404,6 +425,8 @@ impl Wire for RunPlan {
             parts: at.read_all("parts", parts)?,
             watermarks: at.read_all("watermarks", watermarks)?,
             spine: at.read_optional("spine", spine)?,
+            gone: at.read_all("gone", gone)?,
+            meets,
         })
     }
 }

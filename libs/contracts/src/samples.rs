@@ -214,20 +214,23 @@ fn run_plan() -> impl Strategy<Value = RunPlan> {
         missed_at,
     });
     let position = prop_oneof![
-        (vec(read, 0..3), vec(gone, 0..2)).prop_map(|(files, gone)| Position::Files(ReadFiles { files, gone })),
+        vec(read, 0..3).prop_map(|files| Position::Files(ReadFiles { files })),
         segments().prop_map(Position::Log),
         time().prop_map(Position::Time),
     ];
     let watermark = (key, position).prop_map(|(key, position)| Watermark { key, position });
     let spine = (text(), any::<u64>()).prop_map(|(sha256, rows)| SpineDigest { sha256, rows });
-    (any::<u64>(), time(), option::of(any::<u32>()), vec(part, 0..4), vec(watermark, 0..3), option::of(spine)).prop_map(
-        |(revision, started_at, row_set, parts, watermarks, spine)| RunPlan {
+    let numbers = (any::<u64>(), time(), option::of(any::<u32>()), any::<u64>());
+    (numbers, vec(part, 0..4), vec(watermark, 0..3), option::of(spine), vec(gone, 0..2)).prop_map(
+        |((revision, started_at, row_set, meets), parts, watermarks, spine, gone)| RunPlan {
             revision: Revision(revision),
             started_at,
             row_set: row_set.map(RowSetNumber),
             parts,
             watermarks,
             spine,
+            gone,
+            meets,
         },
     )
 }

@@ -4,6 +4,7 @@
 
 mod event_times;
 mod fold;
+mod leftovers;
 mod runs;
 mod shared;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     event_times::{EventTimes, overlapping},
     fold::apply_event,
+    leftovers::{LEFTOVERS_KEPT, Leftover},
     runs::RunsState,
 };
 
@@ -129,6 +131,12 @@ pub struct RunPlan {
     pub parts: Vec<Part>,
     /// The watermarks to be moved when all parts are done.
     pub watermarks: Vec<Watermark>,
+    /// Files that were read and are not there as they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<GoneFile>,
+    /// The greatest number of the leftovers that it meets.
+    #[serde(default)]
+    pub meets: u64,
     /// Digest and count of the spine, of a training set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spine: Option<SpineDigest>,
@@ -241,9 +249,6 @@ pub struct WatermarkKey {
 pub struct ReadFiles {
     /// As they were; one of each path.
     pub files: Vec<ReadFile>,
-    /// Those that are there no more, or not as they were read. What comes in their place may correct them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub gone: Vec<GoneFile>,
 }
 
 /// A file that was read.
@@ -259,21 +264,26 @@ pub struct ReadFile {
     pub in_part: bool,
 }
 
-/// A file that was read, and then was missed or found changed. In a watermark one stands for those that were missed at one
-/// time and have event times in common.
+/// A file that is not there as it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GoneFile {
-    /// Where it was; the first of several.
+    /// Of which source.
+    pub source: Name,
+    /// Where it was.
     pub path: String,
     /// The event times of the rows that it had, where they are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_times: Option<EventTimes>,
-    /// The start of the run that found it gone.
-    pub missed_at: Timestamp,
 }
 
-/// How long it is remembered that a file has gone: what replaces it may come file by file.
-pub const GONE_FILES_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// What is known of the rows that a row set has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RowSetRecord {
+    /// How far each source was read.
+    pub watermarks: Vec<Watermark>,
+    /// What no watermark accounts for.
+    pub leftovers: Vec<Leftover>,
+}
 
 /// How far a source was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,44 +5,25 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use larder_definitions::{
     ResolvedSource, ResolvedView, SourceKind,
-    run::{
-        EventTimes, Part, PartKind, Position, Run, RunPlan, RunRequest, RunState, Scope, Watermark, WatermarkKey,
-        overlapping,
-    },
+    run::{EventTimes, Part, PartKind, Position, RowSetRecord, RunPlan, Scope, Watermark, WatermarkKey, overlapping},
 };
-use larder_offline_store::history::{ReadBefore, TimeRange};
+use larder_offline_store::history::{ReadBefore, TimeRange, ViewParts};
 use larder_online_store::WriteMode;
 use larder_types::{Name, Revision, RowSetNumber, Timestamp};
 
-/// What of the view was read before, by its watermarks; a row set, source, query or schema that is new has none. `others` are
-/// the newest other runs of the view, the newest first, back to the newest that moved watermarks of its row set.
-pub fn read_before(view: &ResolvedView, scope: Scope, watermarks: &[Watermark], others: &[Run]) -> ReadBefore {
+/// What of the view was read before, by what is known of its row set; a row set, source, query or schema that is new has no
+/// watermark.
+pub fn read_before(view: &ResolvedView, scope: Scope, record: &RowSetRecord) -> ReadBefore {
     let known = |source: &ResolvedSource| {
         let key = watermark_key(view, view.row_set, source);
-        let found = watermarks.iter().find(|watermark| watermark.key == key)?;
+        let found = record.watermarks.iter().find(|watermark| watermark.key == key)?;
         Some((key.source, found.position.clone()))
     };
     let again = match scope {
         Scope::Full | Scope::Range { .. } => true,
         Scope::Incremental => false,
     };
-    let positions = sources(view).filter_map(known).collect();
-    ReadBefore { positions, in_part: has_run_in_part(view.row_set, others), again }
-}
-
-/// Whether rows of the row set may have been written since its watermarks were moved last. Where nobody knows any more, they
-/// may.
-fn has_run_in_part(row_set: RowSetNumber, newest_first: &[Run]) -> bool {
-    let last = newest_first.iter().position(|run| has_moved_watermarks(run, row_set));
-    let wrote = |run: &Run| run.plan.as_ref().is_some_and(|plan| plan.row_set == Some(row_set));
-    last.is_none_or(|last| newest_first[..last].iter().any(wrote))
-}
-
-/// Whether the run has moved watermarks of the row set.
-pub fn has_moved_watermarks(run: &Run, row_set: RowSetNumber) -> bool {
-    let RunRequest::Materialize(request) = &run.request else { return false };
-    let of_row_set = run.plan.as_ref().is_some_and(|plan| plan.row_set == Some(row_set));
-    of_row_set && run.state == RunState::Succeeded && !matches!(request.scope, Scope::Range { .. })
+    ReadBefore { positions: sources(view).filter_map(known).collect(), leftovers: record.leftovers.clone(), again }
 }
 
 /// What the run fixes: the parts, and the watermarks that a success moves.
@@ -53,9 +34,10 @@ pub fn run_plan(
     row_set: RowSetNumber,
     scope: Scope,
     (revision, started_at): (Revision, Timestamp),
-    parts: Vec<Part>,
-    positions: Vec<(Name, Position)>,
+    found: ViewParts,
+    before: &ReadBefore,
 ) -> RunPlan {
+    let ViewParts { parts, positions, gone } = found;
     let watermark = |(source, position): (Name, Position)| {
         let source = sources(view).find(|known| known.definition.name == source)?;
         Some(Watermark { key: watermark_key(view, row_set, source), position: position.without_files() })
@@ -64,7 +46,8 @@ pub fn run_plan(
         Scope::Full | Scope::Incremental => positions.into_iter().filter_map(watermark).collect(),
         Scope::Range { .. } => Vec::new(),
     };
-    RunPlan { revision, started_at, row_set: Some(row_set), parts, watermarks, spine: None }
+    let meets = before.leftovers.iter().map(|leftover| leftover.number).max().unwrap_or(0);
+    RunPlan { revision, started_at, row_set: Some(row_set), parts, watermarks, spine: None, gone, meets }
 }
 
 /// Parts that are read together before the rows of any are written.
@@ -85,7 +68,12 @@ pub struct Batch {
 /// The same for the same parts, so that a resumed run does what is left of the same batches.
 pub fn batches(view: &ResolvedView, parts: &[Part], bytes: u64) -> Vec<Batch> {
     let (replacing, adding): (Vec<usize>, Vec<usize>) = (0..parts.len()).partition(|part| parts[*part].replaces);
-    let times = |chosen: &[usize]| chosen.iter().map(|part| parts[*part].event_times).collect::<Vec<_>>();
+    // A log that replaces is read up to its end, which may be another by then.
+    let times_of = |part: &Part| match part.what {
+        PartKind::Log { .. } if part.replaces => None,
+        PartKind::Log { .. } | PartKind::File(_) | PartKind::TimeRange { .. } => part.event_times,
+    };
+    let times = |chosen: &[usize]| chosen.iter().map(|part| times_of(&parts[*part])).collect::<Vec<_>>();
     let mut tied: Vec<Vec<usize>> = Vec::new();
     for chosen in by_ties(view, parts, replacing) {
         let groups = overlapping(&times(&chosen)).into_iter();
@@ -205,11 +193,7 @@ fn query(view: &ResolvedView, source: &ResolvedSource) -> String {
 mod tests {
     use std::{path::Path, sync::Arc};
 
-    use larder_definitions::{
-        Catalog, ChangeSet, ProjectState, RevisionMeta, apply,
-        run::{MaterializeRequest, ReadFiles, RunEvent, RunEventKind, apply_event},
-        yaml::read_text,
-    };
+    use larder_definitions::{Catalog, ChangeSet, ProjectState, RevisionMeta, apply, run::ReadFiles, yaml::read_text};
     use larder_types::ProjectNumber;
 
     use super::*;
@@ -245,7 +229,9 @@ feature_views:
         let positions = [("files", Position::Files(ReadFiles::default())), ("events", Position::Log(BTreeMap::new()))];
         let positions = positions.map(|(source, position)| (Name::new(source).unwrap(), position)).to_vec();
         let at = (Revision(1), Timestamp::from_micros(0));
-        let watermarks = run_plan(&before, before.row_set, Scope::Full, at, vec![], positions).watermarks;
+        let found = ViewParts { positions, ..ViewParts::default() };
+        let plan = run_plan(&before, before.row_set, Scope::Full, at, found, &ReadBefore::default());
+        let record = RowSetRecord { watermarks: plan.watermarks, leftovers: Vec::new() };
         for (features, is_known) in [
             ("[{ name: b, column: y, type: int64 }, { name: a, column: x, type: int64 }]", true),
             ("[{ name: c, column: x, type: int64, renamed_from: a }, { name: b, column: y, type: int64 }]", true),
@@ -255,41 +241,8 @@ feature_views:
         ] {
             let (_, view) = view(Some(&state), features);
             assert_eq!((view.row_set, view.schema.number()), (before.row_set, before.schema.number()));
-            let known = read_before(&view, Scope::Incremental, &watermarks, &[]).positions.len();
+            let known = read_before(&view, Scope::Incremental, &record).positions.len();
             assert_eq!(known, if is_known { 2 } else { 0 }, "{features}");
-        }
-    }
-
-    /// A run of the view to a row set.
-    fn run(row_set: u32, scope: Scope, state: RunState) -> Run {
-        let view = Name::new("profile").unwrap();
-        let request = RunRequest::Materialize(MaterializeRequest { view, scope, tick: None });
-        let what = RunEventKind::Created { request, principal: String::new(), traceparent: None };
-        let event = RunEvent { run: "run".to_owned(), at: Timestamp::from_micros(0), what };
-        let plan = RunPlan {
-            revision: Revision(1),
-            started_at: Timestamp::from_micros(0),
-            row_set: Some(RowSetNumber(row_set)),
-            parts: vec![],
-            watermarks: vec![],
-            spine: None,
-        };
-        Run { state, plan: Some(Arc::new(plan)), ..apply_event(None, &event).unwrap() }
-    }
-
-    #[test]
-    fn a_row_set_may_have_more_than_its_watermarks_say() {
-        let range = Scope::Range { start: Timestamp::from_micros(0), end: Timestamp::from_micros(9) };
-        let full = |row_set: u32| run(row_set, Scope::Full, RunState::Succeeded);
-        for (newest_first, in_part, what) in [
-            (vec![full(1)], false, "all is in the watermarks"),
-            (vec![run(1, Scope::Full, RunState::Failed), full(1)], true, "one failed"),
-            (vec![run(1, range, RunState::Succeeded), full(1)], true, "one of a range"),
-            (vec![run(2, range, RunState::Succeeded), full(1)], false, "one to another row set"),
-            (vec![full(2), run(1, range, RunState::Succeeded), full(1)], true, "one of a range before one to another"),
-            (vec![full(2)], true, "nobody knows any more"),
-        ] {
-            assert_eq!(has_run_in_part(RowSetNumber(1), &newest_first), in_part, "{what}");
         }
     }
 }

@@ -5,14 +5,14 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use larder_client::{Projects, RegistryClient, RunFilter, RunsClient};
+use larder_client::{Projects, RegistryClient, RunsClient};
 use larder_definitions::{
     Catalog, ResolvedView,
     run::{MaterializeRequest, Outcome, Part, PartKind, Progress, Run, RunId, RunPlan, RunRequest, Scope},
     view_rows::ViewRows,
 };
 use larder_offline_store::history::{ReadBefore, TimeRange, ViewParts};
-use larder_types::{Clock, Error, Name, Result, Retry, Revision, RowSetNumber, Timestamp};
+use larder_types::{Clock, Error, Name, Result, Retry, Revision, Timestamp};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -20,16 +20,13 @@ use tracing::Instrument;
 use crate::{
     lease::{self, ANSWER_WITHIN, Lease, Lost, run_span},
     load::{Load, Loader},
-    plan::{batches, has_moved_watermarks, read_before, run_plan},
+    plan::{batches, read_before, run_plan},
     turns::Open,
 };
 
 /// How often in a row what may go well later may end the work of a process on a run without any part being done. It takes as
 /// many lease terms.
 const FAILURES: u32 = 20;
-
-/// How many of a view's runs are asked for at once.
-const RUNS_PAGE: u32 = 20;
 
 /// How long a catalog is waited for.
 pub(crate) const CATALOG_WITHIN: Duration = Duration::from_secs(30);
@@ -184,15 +181,13 @@ impl Worker {
         let catalog = self.projects.get(project.as_str(), Revision(0), CATALOG_WITHIN).await?;
         let view = catalog.feature_view(request.view.as_str())?;
         let row_set = view.row_set;
-        let watermarks = self.runs.within(ANSWER_WITHIN).watermarks(project, row_set).await?;
-        let others =
-            self.runs_of(project, view.name(), row_set).await?.into_iter().filter(|run| run.id != lease.run_id());
-        let before = read_before(view, request.scope, &watermarks, &others.collect::<Vec<_>>());
+        let record = self.runs.within(ANSWER_WITHIN).row_set(project, row_set).await?;
+        let before = read_before(view, request.scope, &record);
         let (started_at, mut found) = self.found_parts(project, view, request.scope, &before).await?;
         let range = range_of(request.scope);
         found.parts.retain(|part| part.event_times.is_none_or(|times| range.meets(times.first, times.last)));
         let at = (catalog.revision, started_at);
-        let plan = run_plan(view, row_set, request.scope, at, found.parts, found.positions);
+        let plan = run_plan(view, row_set, request.scope, at, found, &before);
         lease.plan(&plan).await
     }
 
@@ -221,20 +216,6 @@ impl Worker {
             Some(ahead) => {
                 tokio::time::sleep(ahead.min(self.waits_for)).await;
                 plan().await
-            }
-        }
-    }
-
-    /// The runs of the view, the newest first, back to the newest that moved watermarks of the row set.
-    async fn runs_of(&self, project: &Name, view: &Name, row_set: RowSetNumber) -> Result<Vec<Run>> {
-        let mut filter = RunFilter { view: Some(view.clone()), page_size: RUNS_PAGE, ..RunFilter::default() };
-        let mut runs: Vec<Run> = Vec::new();
-        loop {
-            let page = self.runs.within(ANSWER_WITHIN).list(project, &filter).await?;
-            runs.extend(page.runs);
-            match page.next_page_token {
-                Some(token) if runs.iter().all(|run| !has_moved_watermarks(run, row_set)) => filter.page_token = token,
-                Some(_) | None => return Ok(runs),
             }
         }
     }

@@ -7,8 +7,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use larder_definitions::run::{
-    LEASE_TERM, MaterializeRequest, Outcome, Progress, Run, RunEvent, RunEventKind, RunId, RunPlan, RunRequest,
-    RunState, RunsState, Watermark,
+    LEASE_TERM, MaterializeRequest, Outcome, Progress, RowSetRecord, Run, RunEvent, RunEventKind, RunId, RunPlan,
+    RunRequest, RunState, RunsState,
 };
 use larder_registry_store::{Appended, Log, RegistryStore};
 use larder_types::{Clock, Error, LeaseNumber, ProjectNumber, Result, RowSetNumber, Timestamp};
@@ -225,11 +225,9 @@ impl Runs {
         runs
     }
 
-    /// The watermarks of a row set.
-    pub fn watermarks(&self, row_set: RowSetNumber) -> Vec<Watermark> {
-        let state = self.folded.read();
-        let of_row_set = state.watermarks().filter(|(key, _)| key.row_set == row_set);
-        of_row_set.map(|(key, position)| Watermark { key: key.clone(), position: position.clone() }).collect()
+    /// What is known of a row set.
+    pub fn row_set(&self, row_set: RowSetNumber) -> RowSetRecord {
+        self.folded.read().row_set(row_set)
     }
 
     /// Told whenever anything happened to any run.

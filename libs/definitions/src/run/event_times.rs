@@ -19,6 +19,12 @@ impl EventTimes {
     /// Those of no rows at all, which are before all others.
     pub const NONE: Self = Self { first: Timestamp::MIN, last: Timestamp::MIN };
 
+    /// Whether there may be rows of one time in both; of one whose times are not known there may be any.
+    pub fn may_meet(one: Option<Self>, other: Option<Self>) -> bool {
+        let (one, other) = (one.unwrap_or(Self::ALL), other.unwrap_or(Self::ALL));
+        one.first <= other.last && other.first <= one.last
+    }
+
     /// Those of two pieces together.
     #[must_use]
     pub fn with(self, other: Self) -> Self {

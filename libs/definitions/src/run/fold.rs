@@ -92,6 +92,8 @@ impl Run {
                 row_set: plan.row_set,
                 parts: Vec::new(),
                 watermarks: Vec::new(),
+                gone: Vec::new(),
+                meets: plan.meets,
                 spine: plan.spine.clone(),
             })
         });

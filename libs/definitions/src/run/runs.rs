@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use larder_types::{Error, Name, Result, Timestamp};
+use larder_types::{Error, Name, Result, RowSetNumber, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    GONE_FILES_KEPT, GoneFile, Part, PartKind, Position, ReadFile, ReadFiles, Run, RunEvent, RunId, RunPlan,
-    RunRequest, RunState, Watermark, WatermarkKey, apply_event, overlapping,
+    EventTimes, Part, PartKind, Position, ReadFile, ReadFiles, RowSetRecord, Run, RunEvent, RunId, RunPlan, RunRequest,
+    RunState, Scope, Watermark, WatermarkKey, apply_event, leftovers::Leftovers,
 };
 use crate::stored;
 
@@ -26,6 +26,7 @@ const KEPT_TRAINING_SETS: usize = 1_000;
 pub struct RunsState {
     runs: BTreeMap<RunId, Run>,
     watermarks: BTreeMap<WatermarkKey, Position>,
+    leftovers: BTreeMap<RowSetNumber, Leftovers>,
 }
 
 impl RunsState {
@@ -36,13 +37,9 @@ impl RunsState {
     /// sets are kept.
     pub fn apply(&mut self, event: &RunEvent) -> Result<&Run> {
         let run = apply_event(self.runs.get(&event.run).cloned(), event)?;
-        if run.state == RunState::Succeeded {
-            if let Some(plan) = &run.plan {
-                plan.watermarks.iter().for_each(|watermark| self.move_watermark(plan, watermark));
-            }
-        }
         let has_ended = run.state.is_final();
         if has_ended {
+            self.account_for(&run, event.at);
             self.forget_oldest(&run);
         }
         let run = if has_ended { run.without_parts() } else { run };
@@ -92,6 +89,14 @@ impl RunsState {
         self.watermarks.get(key)
     }
 
+    /// What is known of a row set.
+    pub fn row_set(&self, row_set: RowSetNumber) -> RowSetRecord {
+        let watermarks = self.watermarks.iter().filter(|(key, _)| key.row_set == row_set);
+        let watermarks = watermarks.map(|(key, position)| Watermark { key: key.clone(), position: position.clone() });
+        let leftovers = self.leftovers.get(&row_set).map(|leftovers| leftovers.all.clone());
+        RowSetRecord { watermarks: watermarks.collect(), leftovers: leftovers.unwrap_or_default() }
+    }
+
     /// Every watermark.
     pub fn watermarks(&self) -> impl Iterator<Item = (&WatermarkKey, &Position)> {
         self.watermarks.iter()
@@ -107,17 +112,53 @@ impl RunsState {
         stored::decode("a snapshot of runs", FORMAT, bytes)
     }
 
-    /// A source of a row set has one watermark. Were those of other queries and schemas kept, going back to one of them
-    /// would take for read what was written in another way since.
-    fn move_watermark(&mut self, plan: &RunPlan, watermark: &Watermark) {
-        let reached = watermark.position.with_files_of(plan, &watermark.key.source);
-        let position = match self.watermarks.remove(&watermark.key) {
-            Some(current) => current.moved_to(&reached),
-            None => reached,
+    /// Moves the watermarks of a materialization that has succeeded; what another may have written is left over.
+    fn account_for(&mut self, run: &Run, ended_at: Timestamp) {
+        let RunRequest::Materialize(request) = &run.request else { return };
+        let Some(plan) = &run.plan else { return };
+        let Some(row_set) = plan.row_set else { return };
+        if run.state == RunState::Succeeded && !matches!(request.scope, Scope::Range { .. }) {
+            self.move_watermarks(row_set, plan, ended_at);
+        } else if !plan.parts.is_empty() {
+            let rows = plan.parts.iter().filter_map(|part| {
+                let times = part.event_times.unwrap_or(EventTimes::ALL).within(request.scope)?;
+                Some((part.source.clone(), Some(times)))
+            });
+            self.leftovers.entry(row_set).or_default().add(rows, ended_at, false);
+        }
+    }
+
+    /// A row set has the watermarks of its last plan. Were those of other queries, schemas and sources kept, going back to one
+    /// of them would take for read what was written in another way since; so what they had is left over.
+    fn move_watermarks(&mut self, row_set: RowSetNumber, plan: &RunPlan, ended_at: Timestamp) {
+        if plan.watermarks.is_empty() {
+            return;
+        }
+        let leftovers = self.leftovers.entry(row_set).or_default();
+        let is_other = |key: &WatermarkKey| {
+            key.row_set == row_set && plan.watermarks.iter().all(|watermark| watermark.key != *key)
         };
-        let WatermarkKey { row_set, source, .. } = &watermark.key;
-        self.watermarks.retain(|key, _| key.row_set != *row_set || key.source != *source);
-        self.watermarks.insert(watermark.key.clone(), position);
+        for (key, position) in self.watermarks.extract_if(.., |key, _| is_other(key)) {
+            let files = match position {
+                Position::Files(ReadFiles { files }) => files,
+                Position::Log(_) | Position::Time(_) => Vec::new(),
+            };
+            let rows = files.into_iter().map(|file| (key.source.clone(), file.event_times));
+            leftovers.add(rows, ended_at, true);
+        }
+        for watermark in &plan.watermarks {
+            let reached = watermark.position.with_files_of(plan, &watermark.key.source);
+            let position = match self.watermarks.remove(&watermark.key) {
+                Some(current) => current.without_gone(plan, &watermark.key.source).moved_to(&reached),
+                None => reached,
+            };
+            self.watermarks.insert(watermark.key.clone(), position);
+        }
+        leftovers.add(plan.gone.iter().map(|file| (file.source.clone(), file.event_times)), ended_at, true);
+        leftovers.meet(plan.meets);
+        if leftovers.all.is_empty() {
+            self.leftovers.remove(&row_set);
+        }
     }
 }
 
@@ -134,14 +175,14 @@ impl Position {
     #[must_use]
     pub fn without_files(self) -> Self {
         match self {
-            Self::Files(ReadFiles { files: _, gone }) => Self::Files(ReadFiles { files: Vec::new(), gone }),
+            Self::Files(_) => Self::Files(ReadFiles::default()),
             Self::Log(_) | Self::Time(_) => self,
         }
     }
 
     /// The position that a run reached whose plan is this.
     fn with_files_of(&self, plan: &RunPlan, source: &Name) -> Self {
-        let Self::Files(ReadFiles { gone, .. }) = self else { return self.clone() };
+        let Self::Files(_) = self else { return self.clone() };
         let file = |part: &Part| match &part.what {
             PartKind::File(version) if part.source == *source => {
                 let in_part = part.event_times.is_some_and(|times| times.last > plan.started_at);
@@ -149,7 +190,16 @@ impl Position {
             }
             PartKind::File(_) | PartKind::TimeRange { .. } | PartKind::Log { .. } => None,
         };
-        Self::Files(ReadFiles { files: plan.parts.iter().filter_map(file).collect(), gone: gone.clone() })
+        Self::Files(ReadFiles { files: plan.parts.iter().filter_map(file).collect() })
+    }
+
+    fn without_gone(mut self, plan: &RunPlan, source: &Name) -> Self {
+        if let Self::Files(ReadFiles { files }) = &mut self {
+            let gone = plan.gone.iter().filter(|file| file.source == *source).map(|file| file.path.as_str());
+            let gone: BTreeSet<&str> = gone.collect();
+            files.retain(|file| !gone.contains(file.version.path.as_str()));
+        }
+        self
     }
 
     /// The position after a run that reached `reached`. Times and log positions never go back, whichever of two runs ends
@@ -176,39 +226,20 @@ impl Position {
 
 impl ReadFiles {
     fn add(&mut self, read: &Self) {
-        let read_now = read.files.iter().map(|file| file.version.path.as_str());
-        let gone = read.gone.iter().map(|file| file.path.as_str());
-        let other_now: BTreeSet<&str> = read_now.chain(gone).collect();
-        self.files.retain(|file| !other_now.contains(file.version.path.as_str()));
+        let again: BTreeSet<&str> = read.files.iter().map(|file| file.version.path.as_str()).collect();
+        self.files.retain(|file| !again.contains(file.version.path.as_str()));
         self.files.extend_from_slice(&read.files);
-        self.gone.extend_from_slice(&read.gone);
-        let last_missed = self.gone.iter().map(|file| file.missed_at).max();
-        self.gone.retain(|file| last_missed.is_some_and(|last| file.is_remembered_at(last)));
-        self.gone = overlapping_gone(std::mem::take(&mut self.gone));
     }
 }
 
-impl GoneFile {
-    /// Whether what comes at that time may be its correction.
-    pub fn is_remembered_at(&self, now: Timestamp) -> bool {
-        now.minus(GONE_FILES_KEPT) <= self.missed_at
+impl EventTimes {
+    /// Those that a run of this scope reads; none: it reads no row of them.
+    fn within(self, scope: Scope) -> Option<Self> {
+        let Scope::Range { start, end } = scope else { return Some(self) };
+        let last = Timestamp::from_micros(end.as_micros().saturating_sub(1));
+        let times = Self { first: self.first.max(start), last: self.last.min(last) };
+        (times.first <= times.last).then_some(times)
     }
-}
-
-/// Of those that were missed at one time and have event times in common, one stands for all.
-fn overlapping_gone(files: Vec<GoneFile>) -> Vec<GoneFile> {
-    let mut by_time: BTreeMap<Timestamp, Vec<GoneFile>> = BTreeMap::new();
-    files.into_iter().for_each(|file| by_time.entry(file.missed_at).or_default().push(file));
-    let mut joined = Vec::new();
-    for files in by_time.into_values() {
-        let times: Vec<_> = files.iter().map(|file| file.event_times).collect();
-        for group in overlapping(&times) {
-            let all = group.iter().map(|file| times[*file]).reduce(|one, other| Some(one?.with(other?)));
-            let first = group.iter().map(|file| &files[*file]).min_by(|one, other| one.path.cmp(&other.path));
-            joined.extend(first.map(|first| GoneFile { event_times: all.flatten(), ..first.clone() }));
-        }
-    }
-    joined
 }
 
 /// What is written.
@@ -217,13 +248,16 @@ fn overlapping_gone(files: Vec<GoneFile>) -> Vec<GoneFile> {
 struct Snapshot {
     runs: Vec<Run>,
     watermarks: Vec<Watermark>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    leftovers: BTreeMap<RowSetNumber, Leftovers>,
 }
 
 impl From<Snapshot> for RunsState {
-    fn from(Snapshot { runs, watermarks }: Snapshot) -> Self {
+    fn from(Snapshot { runs, watermarks, leftovers }: Snapshot) -> Self {
         Self {
             runs: runs.into_iter().map(|run| (run.id.clone(), run)).collect(),
             watermarks: watermarks.into_iter().map(|watermark| (watermark.key, watermark.position)).collect(),
+            leftovers,
         }
     }
 }
@@ -231,6 +265,6 @@ impl From<Snapshot> for RunsState {
 impl From<RunsState> for Snapshot {
     fn from(state: RunsState) -> Self {
         let watermarks = state.watermarks.into_iter().map(|(key, position)| Watermark { key, position });
-        Self { runs: state.runs.into_values().collect(), watermarks: watermarks.collect() }
+        Self { runs: state.runs.into_values().collect(), watermarks: watermarks.collect(), leftovers: state.leftovers }
     }
 }

@@ -1,14 +1,10 @@
 //! Runs: what may follow what, the fence of leases, and watermarks.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use larder_definitions::run::{
-    EventTimes, FileVersion, GONE_FILES_KEPT, GoneFile, MaterializeRequest, Outcome, Part, PartKind, Position,
-    Progress, ReadFile, ReadFiles, RunEvent, RunEventKind, RunPlan, RunRequest, RunState, RunsState, Scope, Watermark,
-    WatermarkKey,
+    EventTimes, FileVersion, GoneFile, MaterializeRequest, Outcome, Part, PartKind, Position, Progress, ReadFile,
+    ReadFiles, RunEvent, RunEventKind, RunPlan, RunRequest, RunState, RunsState, Scope, Watermark, WatermarkKey,
 };
 use larder_types::{ErrorCode, LeaseNumber, Revision, RowSetNumber, SchemaNumber, Timestamp};
 use proptest::prelude::*;
@@ -62,6 +58,8 @@ fn planned(run: &str, lease: u64, positions: &[(&str, Position)]) -> RunEvent {
         parts,
         watermarks,
         spine: None,
+        gone: vec![GoneFile { source: name("s"), path: "/data/gone.parquet".to_owned(), event_times: None }],
+        meets: 1,
     };
     event(run, 2, RunEventKind::Planned { lease: LeaseNumber(lease), plan: Box::new(plan) })
 }
@@ -82,9 +80,7 @@ fn succeeded(run: &str, lease: u64) -> RunEvent {
 
 /// Every kind of event, with a worker that is replaced half way.
 pub(crate) fn life_of_a_run(run: &str) -> Vec<RunEvent> {
-    let event_times = Some(EventTimes { first: at(0), last: at(5) });
-    let gone = GoneFile { path: "/data/gone.parquet".to_owned(), event_times, missed_at: at(2) };
-    let files = Position::Files(ReadFiles { files: Vec::new(), gone: vec![gone] });
+    let files = Position::Files(ReadFiles::default());
     let log = Position::Log(BTreeMap::from([("w1".to_owned(), 7)]));
     vec![
         created(run, "customer_features"),
@@ -114,7 +110,7 @@ fn a_run_is_the_fold_of_its_events() {
     assert_eq!((run.state, run.ended_at, run.cancel_requested), (RunState::Succeeded, Some(at(9)), true));
     assert_eq!((run.progress.read, run.progress.parts_done, run.progress.parts), (30, 3, 3));
     assert_eq!(run.parts_left().count(), 0);
-    assert_eq!(runs.watermarks().count(), 1, "a source has one");
+    assert_eq!(runs.watermarks().count(), 3, "those of its plan");
     assert_eq!(runs.watermark(&key("time")), Some(&Position::Time(at(0))));
     assert_eq!(runs.run("x").unwrap_err().code(), ErrorCode::NotFound);
 }
@@ -227,40 +223,118 @@ fn watermarks_never_go_back() {
         event_times: None,
         in_part,
     };
-    let files = |files: &[ReadFile]| Position::Files(ReadFiles { files: files.to_vec(), gone: Vec::new() });
+    let files = |files: &[ReadFile]| Position::Files(ReadFiles { files: files.to_vec() });
     let before = files(&[file("a", 1, true), file("b", 1, true), file("c", 1, false)]);
     let read = [file("b", 2, false), file("d", 1, true), file("a", 1, false)];
     let after = [file("c", 1, false)].into_iter().chain(read.clone()).collect::<Vec<_>>();
     assert_eq!(before.moved_to(&files(&read)), files(&after));
 }
 
+/// Which files the watermark of a source has, and what is left over: number, days, whether it was met.
+fn row_set(runs: &RunsState) -> (Vec<String>, Vec<String>) {
+    let record = runs.row_set(RowSetNumber(1));
+    let files = record.watermarks.iter().flat_map(|watermark| match &watermark.position {
+        Position::Files(read) => read.files.iter().map(|file| format!("{} {}", watermark.key.query, file.version.path)),
+        other @ (Position::Log(_) | Position::Time(_)) => panic!("{other:?}"),
+    });
+    let leftovers = record.leftovers.iter().map(|leftover| {
+        let times = leftover.event_times.unwrap();
+        let seconds = |time: Timestamp| time.since(at(0)).as_secs();
+        let (first, last) = (seconds(times.first), seconds(times.last));
+        format!("{} {first}-{last}{}", leftover.number, if leftover.is_met { " met" } else { "" })
+    });
+    (files.collect(), leftovers.collect())
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum How {
+    Succeeds,
+    Fails,
+    /// Succeeds, of event times in a range.
+    Range(i64, i64),
+}
+
+/// A run to its end that read the source by that query: files with their first and last second.
+fn file_run(runs: &mut RunsState, how: How, query: &str, files: &[(&str, i64, i64)], gone: &[(&str, i64, i64)]) {
+    let id = format!("run {}", runs.runs().count());
+    let times = |first, last| Some(EventTimes { first: at(first), last: at(last) });
+    let part = |(path, first, last): &(&str, i64, i64)| Part {
+        source: name("s"),
+        what: PartKind::File(FileVersion { path: (*path).to_owned(), size: 1, etag: None }),
+        event_times: times(*first, *last),
+        replaces: false,
+    };
+    let gone = gone.iter().map(|(path, first, last)| GoneFile {
+        source: name("s"),
+        path: (*path).to_owned(),
+        event_times: times(*first, *last),
+    });
+    let (scope, watermarks) = match how {
+        How::Range(start, end) => (Scope::Range { start: at(start), end: at(end) }, Vec::new()),
+        How::Succeeds | How::Fails => {
+            let position = Position::Files(ReadFiles::default());
+            (Scope::Incremental, vec![Watermark { key: key(query), position }])
+        }
+    };
+    let plan = RunPlan {
+        revision: Revision(1),
+        started_at: at(2),
+        row_set: Some(RowSetNumber(1)),
+        parts: files.iter().map(part).collect(),
+        watermarks,
+        spine: None,
+        gone: gone.collect(),
+        meets: runs.row_set(RowSetNumber(1)).leftovers.last().map_or(0, |leftover| leftover.number),
+    };
+    let request = RunRequest::Materialize(MaterializeRequest { view: name("v"), scope, tick: None });
+    let created = RunEventKind::Created { request, principal: String::new(), traceparent: None };
+    let planned = RunEventKind::Planned { lease: LeaseNumber(1), plan: Box::new(plan) };
+    let mut events = vec![event(&id, 0, created), leased(&id, 1), event(&id, 2, planned)];
+    if how == How::Fails {
+        events.push(ended(&id, Some(1), Outcome::Failed { error: "e".to_owned() }));
+    } else {
+        events.extend((0..files.len()).map(|part| part_done(&id, 1, part)));
+        events.push(succeeded(&id, 1));
+    }
+    events.iter().for_each(|event| _ = runs.apply(event).unwrap());
+    // The end may be told twice.
+    let unchanged = runs.clone();
+    runs.apply(&events[events.len() - 1]).unwrap();
+    assert_eq!(*runs, unchanged);
+}
+
 #[test]
-fn files_that_went_are_remembered_with_all_they_had_for_a_time() {
-    let file = |path: &str| ReadFile {
-        version: FileVersion { path: path.to_owned(), size: 1, etag: None },
-        event_times: None,
-        in_part: false,
+fn what_no_watermark_accounts_for_is_left_over_until_a_run_meets_it() {
+    let mut runs = RunsState::default();
+    let mut check = |how, query: &str, files: &[_], gone: &[_], read: &[&str], left_over: &[&str]| {
+        file_run(&mut runs, how, query, files, gone);
+        let (files, leftovers) = row_set(&runs);
+        assert_eq!(
+            (files, leftovers.iter().map(String::as_str).collect::<Vec<_>>()),
+            (read.iter().map(|file| (*file).to_owned()).collect(), left_over.to_vec())
+        );
     };
-    let gone = |path: &str, times: Option<(i64, i64)>, missed_at| GoneFile {
-        path: path.to_owned(),
-        event_times: times.map(|(first, last)| EventTimes { first: at(first), last: at(last) }),
-        missed_at,
-    };
-    let position = |files: &[&str], gone: &[GoneFile]| {
-        Position::Files(ReadFiles { files: files.iter().map(|path| file(path)).collect(), gone: gone.to_vec() })
-    };
-    let missed = [gone("b", Some((2, 3)), at(9)), gone("a", Some((1, 2)), at(9)), gone("x", Some((6, 7)), at(9))];
-    let first = position(&["a", "b", "c"], &[]).moved_to(&position(&["b", "d"], &missed));
-    // b was read anew. What went at one time with times in common is one.
-    let joined = [gone("x", Some((6, 7)), at(9)), gone("a", Some((1, 3)), at(9))];
-    assert_eq!(first, position(&["c", "b", "d"], &joined));
-    let again = [gone("b", Some((1, 3)), at(10)), gone("x", None, at(10))];
-    let all = [joined.to_vec(), vec![gone("b", None, at(10))]].concat();
-    let second = first.moved_to(&position(&[], &again));
-    assert_eq!(second, position(&["c", "d"], &all));
-    let much_later = gone("d", None, at(9).plus(GONE_FILES_KEPT).plus(Duration::from_micros(1)));
-    let left = [gone("b", None, at(10)), much_later.clone()];
-    assert_eq!(second.moved_to(&position(&[], &[much_later])), position(&["c"], &left));
+    check(How::Fails, "q", &[("a", 1, 3), ("b", 3, 4)], &[], &[], &["2 1-4"]);
+    check(How::Succeeds, "q", &[("a", 1, 3), ("b", 3, 4), ("c", 7, 8)], &[], &["q a", "q b", "q c"], &["2 1-4 met"]);
+    // Of a range no more than it has.
+    check(
+        How::Range(8, 10),
+        "q",
+        &[("c", 7, 8), ("d", 9, 20)],
+        &[],
+        &["q a", "q b", "q c"],
+        &["2 1-4 met", "3 8-8", "4 9-9"],
+    );
+    check(
+        How::Succeeds,
+        "q",
+        &[("d", 9, 20)],
+        &[("b", 3, 4)],
+        &["q a", "q c", "q d"],
+        &["3 8-8 met", "4 9-9 met", "5 1-4 met"],
+    );
+    // Going to another query and back: nothing is taken for read that was read otherwise since.
+    check(How::Succeeds, "r", &[("z", 1, 2)], &[], &["r z"], &["6 1-4 met", "7 7-8 met", "8 9-20 met"]);
 }
 
 #[test]

@@ -5,9 +5,11 @@
 //! equal times. Rows of a file that was not there before do not: whichever file is read first, the greater row stays. A
 //! file that changed replaces, and so that it does not win against what other files say of the same times, all files that
 //! have event times in common with it are read again; what the push log says of those times is read beside them by whoever
-//! reads them. Where a file has gone or changed, its rows are online and may have won against those of another: so all files
-//! that have event times in common with what it had replace, too. That it went is remembered for [`larder_definitions::run::GONE_FILES_KEPT`], since
-//! its corrections under other names may come later, and file by file.
+//! reads them.
+//!
+//! What is online of files that have gone or changed, of runs that moved no watermark, and of the view as it was declared
+//! before, may have won against rows that are there now: see [`Leftover`]. Until they are met, all files that have event
+//! times in common with them replace, and a log they came from is read from its beginning; later on new files do.
 //!
 //! Rows of a push log are never corrected in place, but the view may have been declared differently when they were written
 //! last. So a log replaces where it was never read as the view is declared now, and where all is read again; then all files
@@ -18,7 +20,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use futures::{StreamExt, TryStreamExt};
 use larder_definitions::{
     ParquetSource, ResolvedSource, ResolvedView, SourceKind,
-    run::{EventTimes, FileVersion, GoneFile, Part, PartKind, Position, ReadFile, ReadFiles, overlapping},
+    run::{EventTimes, FileVersion, GoneFile, Leftover, Part, PartKind, Position, ReadFile, ReadFiles, overlapping},
 };
 use larder_push_log::LogSnapshot;
 use larder_types::{Error, Name, Result, Timestamp};
@@ -37,8 +39,8 @@ const LOOKUPS: usize = 8;
 pub struct ReadBefore {
     /// By source: up to where. A source without a position was never read as it is declared now.
     pub positions: BTreeMap<Name, Position>,
-    /// Whether rows after those positions may be in the store too, of a run that did not come to its end.
-    pub in_part: bool,
+    /// Rows in the store that those positions do not account for.
+    pub leftovers: Vec<Leftover>,
     /// Whether all is to be read again all the same.
     pub again: bool,
 }
@@ -50,6 +52,8 @@ pub struct ViewParts {
     pub parts: Vec<Part>,
     /// By source: what is read when the parts are. What comes after it, and after what was read before, is new.
     pub positions: Vec<(Name, Position)>,
+    /// Files that were read and are not there as they were.
+    pub gone: Vec<GoneFile>,
 }
 
 /// A file, and how it stands to what was read before.
@@ -97,7 +101,7 @@ impl HistorySource {
             let parquet = parquet_of(source)?;
             // Pushed rows have a created time, the rows of a source without one have the lowest: they never tie.
             let again = before.again || (parquet.created_time.is_some() && log_replaces);
-            let files = self.new_files(source, parquet, &ReadBefore { again, ..before.clone() }, started_at).await;
+            let files = self.new_files(source, parquet, before, again, started_at).await;
             found = files.map_err(|error| error.context(format!("source {}", source.definition.name)))?;
         }
         let log = log.unwrap_or_default();
@@ -111,25 +115,34 @@ impl HistorySource {
         source: &ResolvedSource,
         parquet: &ParquetSource,
         before: &ReadBefore,
+        again: bool,
         started_at: Timestamp,
     ) -> Result<ViewParts> {
+        let name = &source.definition.name;
         let listed = self.roots().list(&parquet.path, "parquet").await?;
-        let position = match before.positions.get(&source.definition.name) {
+        let position = match before.positions.get(name) {
             Some(Position::Files(known)) => Some(known),
             Some(Position::Log(_) | Position::Time(_)) | None => None,
         };
-        let newly_gone = position.map(|known| gone(known, &listed, started_at)).unwrap_or_default();
-        let known = position.filter(|_| !before.again);
-        let mut files = as_seen(listed, known, before.in_part);
-        let gone_before = known.iter().flat_map(|known| &known.gone).filter(|file| file.is_remembered_at(started_at));
-        look_up_times(&mut files, &parquet.event_time, |seen| seen != Seen::Before || !newly_gone.is_empty()).await?;
-        find_corrections(&mut files, |seen| seen != Seen::Changed, &newly_gone);
-        find_corrections(&mut files, |seen| seen == Seen::New, gone_before);
+        let gone = position.map(|known| gone(name, known, &listed)).unwrap_or_default();
+        let mut files = as_seen(listed, position.filter(|_| !again));
+        let (met, unmet): (Vec<_>, Vec<_>) = before.leftovers.iter().partition(|leftover| leftover.is_met);
+        let is_known_to_tie = !gone.is_empty() || !unmet.is_empty();
+        look_up_times(&mut files, &parquet.event_time, |seen| seen != Seen::Before || is_known_to_tie).await?;
+        for file in &mut files {
+            let times = file.event_times;
+            let ties = |leftovers: &[&Leftover]| leftovers.iter().any(|leftover| leftover.may_tie(times));
+            let had_such = |file: &GoneFile| EventTimes::may_meet(file.event_times, times);
+            let is_new = file.seen == Seen::New && ties(&met);
+            if is_new || ties(&unmet) || gone.iter().any(had_such) {
+                file.seen = Seen::Changed;
+            }
+        }
         if files.iter().any(|file| file.seen == Seen::Changed) {
             look_up_times(&mut files, &parquet.event_time, |_| true).await?;
         }
         let again = read_again(&files, started_at);
-        let (mut parts, mut read) = (Vec::new(), ReadFiles { files: Vec::new(), gone: newly_gone });
+        let (mut parts, mut read) = (Vec::new(), ReadFiles::default());
         for (file, replaces) in files.into_iter().zip(again) {
             let SeenFile { file: FoundFile { version, .. }, seen, event_times } = file;
             if seen == Seen::Before && !replaces {
@@ -138,9 +151,9 @@ impl HistorySource {
             let in_part = event_times.is_some_and(|times| times.last > started_at);
             read.files.push(ReadFile { version: version.clone(), event_times, in_part });
             let what = PartKind::File(version);
-            parts.push(Part { source: source.definition.name.clone(), what, event_times, replaces });
+            parts.push(Part { source: name.clone(), what, event_times, replaces });
         }
-        Ok(ViewParts { parts, positions: vec![(source.definition.name.clone(), Position::Files(read))] })
+        Ok(ViewParts { parts, positions: vec![(name.clone(), Position::Files(read))], gone })
     }
 
     async fn new_log(
@@ -154,16 +167,19 @@ impl HistorySource {
             Some(Position::Log(known)) => Some(known),
             Some(Position::Files(_) | Position::Time(_)) | None => None,
         };
-        let from = known.filter(|_| !before.again).cloned().unwrap_or_default();
+        // Rows of it may have been written as the view was declared for a while.
+        let is_left_over = before.leftovers.iter().any(|leftover| !leftover.is_met && leftover.source == *source);
+        let replaces = known.is_none() || before.again || is_left_over;
+        let from = known.filter(|_| !replaces).cloned().unwrap_or_default();
         let began = log_position(&from)?;
         let snapshot = self.log(source)?.snapshot(project, source, Some(&began)).await?;
         let position = by_text(&snapshot.position_until(started_at, &began));
         let part = event_times(&snapshot).map(|event_times| {
             let what = PartKind::Log { from, to: by_text(&snapshot.position) };
-            let replaces = known.is_none() || before.again;
             Part { source: source.clone(), what, event_times: Some(event_times), replaces }
         });
-        Ok(ViewParts { parts: part.into_iter().collect(), positions: vec![(source.clone(), Position::Log(position))] })
+        let positions = vec![(source.clone(), Position::Log(position))];
+        Ok(ViewParts { parts: part.into_iter().collect(), positions, gone: Vec::new() })
     }
 }
 
@@ -177,12 +193,12 @@ fn parquet_of(source: &ResolvedSource) -> Result<&ParquetSource> {
     }
 }
 
-fn as_seen(listed: Vec<FoundFile>, known: Option<&ReadFiles>, in_part: bool) -> Vec<SeenFile> {
+fn as_seen(listed: Vec<FoundFile>, known: Option<&ReadFiles>) -> Vec<SeenFile> {
     let read = known.iter().flat_map(|known| &known.files).map(|file| (file.version.path.as_str(), file));
     let read: HashMap<&str, &ReadFile> = read.collect();
     let seen = |file: FoundFile| {
         let seen = match read.get(file.version.path.as_str()) {
-            None if known.is_none() || in_part => Seen::Changed,
+            None if known.is_none() => Seen::Changed,
             None => Seen::New,
             Some(known) if known.version != file.version => Seen::Changed,
             Some(known) if known.in_part => Seen::InPart,
@@ -194,26 +210,15 @@ fn as_seen(listed: Vec<FoundFile>, known: Option<&ReadFiles>, in_part: bool) -> 
 }
 
 /// The files that are not there as they were read.
-fn gone(known: &ReadFiles, listed: &[FoundFile], missed_at: Timestamp) -> Vec<GoneFile> {
+fn gone(source: &Name, known: &ReadFiles, listed: &[FoundFile]) -> Vec<GoneFile> {
     let versions: HashSet<&FileVersion> = listed.iter().map(|file| &file.version).collect();
     let gone = known.files.iter().filter(|file| !versions.contains(&file.version));
-    gone.map(|file| GoneFile { path: file.version.path.clone(), event_times: file.event_times, missed_at }).collect()
-}
-
-/// Those of the files that may have rows in another way which files that have gone had: as corrections, or as what was there
-/// beside them and won against no row of theirs.
-fn find_corrections<'a>(
-    files: &mut [SeenFile],
-    of: impl Fn(Seen) -> bool,
-    gone: impl IntoIterator<Item = &'a GoneFile>,
-) {
-    let gone: Vec<EventTimes> = gone.into_iter().map(|file| file.event_times.unwrap_or(EventTimes::ALL)).collect();
-    for file in files.iter_mut().filter(|file| of(file.seen)) {
-        let times = file.event_times.unwrap_or(EventTimes::ALL);
-        if gone.iter().any(|gone| gone.first <= times.last && times.first <= gone.last) {
-            file.seen = Seen::Changed;
-        }
-    }
+    let as_gone = |file: &ReadFile| GoneFile {
+        source: source.clone(),
+        path: file.version.path.clone(),
+        event_times: file.event_times,
+    };
+    gone.map(as_gone).collect()
 }
 
 /// Of those that are `wanted` and were not looked up yet.

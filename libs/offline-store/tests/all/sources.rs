@@ -7,7 +7,7 @@ use arrow::datatypes::Int32Type;
 use expect_test::{Expect, expect};
 use larder_definitions::{
     JoinKey, KeySpace, ResolvedView,
-    run::{Part, PartKind, Position},
+    run::{EventTimes, Leftover, Part, PartKind, Position},
 };
 use larder_offline_store::history::{ReadBefore, TimeRange};
 use larder_types::{KeyType, Name, ScalarType, Timestamp};
@@ -348,9 +348,9 @@ async fn a_log_that_was_not_read_before_makes_all_files_be_read_beside_it() {
     }
 }
 
-/// One that has other times than any file that went is new and nothing else: not all is read again with it.
+/// What went or changed may have won against what is there: all with its times is read again, and nothing else.
 #[tokio::test]
-async fn a_file_may_correct_those_that_went_before_it_with_event_times_in_common() {
+async fn files_are_read_again_that_have_event_times_of_what_went_or_is_left_over() {
     let shop = Shop::new();
     let (project, view) = (&shop.catalog.project, shop.view("merchant_risk"));
     let write = |name: &str, times: [i64; 2]| {
@@ -359,47 +359,43 @@ async fn a_file_may_correct_those_that_went_before_it_with_event_times_in_common
         let columns = vec![("merchant_id", ids), ("at", minutes(times)), ("risk", risks)];
         shop.write(&format!("merchants/{name}.parquet"), &batch(columns));
     };
-    let at = |minute: i64| Timestamp::from_micros(minute * MINUTE);
-    let read = std::cell::RefCell::new(ReadBefore::default());
-    // Which files are read then, and which of them replace.
-    let run = async |started_at: Timestamp| {
-        let before = read.borrow().clone();
-        let found = shop.history.plan_parts(project, &view, &before, started_at).await.unwrap();
-        for (source, position) in found.positions {
-            let mut read = read.borrow_mut();
-            let moved =
-                read.positions.remove(&source).map_or_else(|| position.clone(), |known| known.moved_to(&position));
-            read.positions.insert(source, moved);
-        }
+    for (name, times) in [("a", [10, 20]), ("b", [15, 40]), ("c", [50, 60]), ("d", [70, 80])] {
+        write(name, times);
+    }
+    let name_of = |path: &str| path.rsplit_once('/').unwrap().1.trim_end_matches(".parquet").to_owned();
+    // Which files are read, which of them replace, and which were found gone.
+    let planned = async |before: &ReadBefore| {
+        let found = shop.history.plan_parts(project, &view, before, Timestamp::MAX).await.unwrap();
         let name = |part: &Part| match &part.what {
-            PartKind::File(file) => {
-                let (_, name) = file.path.rsplit_once('/').unwrap();
-                format!("{}{}", name.trim_end_matches(".parquet"), if part.replaces { "!" } else { "" })
-            }
+            PartKind::File(file) => format!("{}{}", name_of(&file.path), if part.replaces { "!" } else { "" }),
             PartKind::Log { .. } | PartKind::TimeRange { .. } => String::new(),
         };
         let mut names: Vec<String> = found.parts.iter().map(name).collect();
+        names.extend(found.gone.iter().map(|file| format!("-{}", name_of(&file.path))));
         names.sort();
-        names.join(" ")
+        (names.join(" "), found.positions)
     };
-    write("a", [10, 20]);
-    write("b", [15, 40]);
-    write("c", [50, 60]);
-    assert_eq!(run(at(100)).await, "a! b! c!");
+    let (all, positions) = planned(&ReadBefore::default()).await;
+    assert_eq!(all, "a! b! c! d!");
+    let source = positions[0].0.clone();
+    let before = ReadBefore { positions: positions.into_iter().collect(), ..ReadBefore::default() };
+    assert_eq!(planned(&before).await.0, "");
+    let leftover = |is_met, first: i64, last: i64| {
+        let at = |minute: i64| Timestamp::from_micros(minute * MINUTE);
+        let event_times = Some(EventTimes { first: at(first), last: at(last) });
+        Leftover { number: 1, source: source.clone(), event_times, noted_at: at(0), is_met }
+    };
+    let with = |leftovers| ReadBefore { leftovers, ..before.clone() };
+    assert_eq!(planned(&with(vec![leftover(false, 55, 65)])).await.0, "c!");
+    assert_eq!(planned(&with(vec![leftover(true, 55, 65)])).await.0, "", "it was met");
+    write("new", [62, 62]);
+    assert_eq!(planned(&with(vec![leftover(true, 55, 65)])).await.0, "new!", "it may be its correction");
+    assert_eq!(planned(&with(vec![leftover(true, 90, 95)])).await.0, "new");
     fs::remove_file(shop.path("merchants/a.parquet")).unwrap();
-    write("d", [70, 80]);
-    assert_eq!(run(at(100)).await, "b! d", "b may have lost against a, d has nothing of it");
-    write("e", [90, 95]);
-    write("a2", [12, 13]);
-    assert_eq!(run(at(101)).await, "a2! e", "a comes back under another name, after a run that missed it");
-    write("a3", [14, 17]);
-    assert_eq!(run(at(102)).await, "a3! b!", "so may another part of it, with all files that it meets");
-    write("c", [85, 86]);
-    assert_eq!(run(at(103)).await, "c!");
-    write("c2", [55, 56]);
-    assert_eq!(run(at(104)).await, "c2!", "what a file had before it changed is gone, too");
-    write("a4", [19, 20]);
-    assert_eq!(run(at(105 + 7 * 24 * 60)).await, "a4", "after a week it is no correction");
+    write("d", [45, 52]);
+    assert_eq!(planned(&before).await.0, "-a -d b! c! d! new", "b may have lost against a");
+    let again = ReadBefore { again: true, ..before };
+    assert_eq!(planned(&again).await.0, "-a -d b! c! d! new!");
 }
 
 /// As pandas writes a column in which nothing stands.

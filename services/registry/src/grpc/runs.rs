@@ -9,7 +9,9 @@ use larder_contracts::{
     registry::v1::{self as api, run_service_server::RunService},
     status::to_status,
 };
-use larder_definitions::run::{LEASE_TERM, Outcome, Progress, Run, RunPlan, RunRequest, RunState, TrainingSetRequest};
+use larder_definitions::run::{
+    LEASE_TERM, Outcome, Progress, RowSetRecord, Run, RunPlan, RunRequest, RunState, TrainingSetRequest,
+};
 use larder_service::{authorize::Action, call::CallContext, tasks::Tasks, trace};
 use larder_types::{Error, LeaseNumber, Result, RowSetNumber, Timestamp};
 use tonic::{Request, Response, Status};
@@ -183,8 +185,11 @@ impl RunService for RunsGrpc {
     ) -> Result<Response<api::GetWatermarksResponse>, Status> {
         answer(request, async |call, api::GetWatermarksRequest { project, row_set }| {
             let kept = self.readable(&call, &project)?;
-            let watermarks = kept.runs.watermarks(RowSetNumber(row_set));
-            Ok(api::GetWatermarksResponse { watermarks: watermarks.iter().map(Wire::to_wire).collect() })
+            let RowSetRecord { watermarks, leftovers } = kept.runs.row_set(RowSetNumber(row_set));
+            Ok(api::GetWatermarksResponse {
+                watermarks: watermarks.iter().map(Wire::to_wire).collect(),
+                leftovers: leftovers.iter().map(Wire::to_wire).collect(),
+            })
         })
         .await
     }

@@ -38,6 +38,8 @@ pub(crate) fn plan(revision: u64, reached: u64) -> RunPlan {
         parts: vec![part(0, 1), part(1, reached)],
         watermarks: vec![Watermark { key, position: Position::Log(at(reached)) }],
         spine: None,
+        gone: Vec::new(),
+        meets: 0,
     }
 }
 
@@ -55,7 +57,7 @@ fn failed() -> Outcome {
 
 /// How far the push log was read into row set 1.
 pub(crate) async fn watermark(runs: &RunsClient) -> Option<u64> {
-    let found = runs.watermarks(&project(), RowSetNumber(1)).await.unwrap();
+    let found = runs.row_set(&project(), RowSetNumber(1)).await.unwrap().watermarks;
     assert!(found.len() < 2);
     found.first().map(|watermark| match &watermark.position {
         Position::Log(position) => position["writer"],
@@ -241,7 +243,7 @@ async fn only_a_success_moves_a_watermark_and_never_back() {
         assert!(ended.state.is_final() && ended.ended_at.is_some());
         assert_eq!(watermark(&runs).await, expected, "{id}");
     }
-    assert!(runs.watermarks(&project(), RowSetNumber(2)).await.unwrap().is_empty());
+    assert!(runs.row_set(&project(), RowSetNumber(2)).await.unwrap().watermarks.is_empty());
     assert_eq!(watermark(&Registry::start(&storage, &clock).await.runs()).await, Some(8));
 }
 
