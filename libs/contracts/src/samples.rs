@@ -208,10 +208,10 @@ fn run_plan() -> impl Strategy<Value = RunPlan> {
     });
     let read = (files(), option::of(event_times()), any::<bool>())
         .prop_map(|(version, event_times, in_part)| ReadFile { version, event_times, in_part });
-    let gone = (text(), option::of(event_times()), time()).prop_map(|(path, event_times, missed_at)| GoneFile {
+    let gone = (name(), text(), option::of(event_times())).prop_map(|(source, path, event_times)| GoneFile {
+        source,
         path,
         event_times,
-        missed_at,
     });
     let position = prop_oneof![
         vec(read, 0..3).prop_map(|files| Position::Files(ReadFiles { files })),
