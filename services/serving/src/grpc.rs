@@ -112,8 +112,12 @@ fn read_request(message: GetOnlineFeaturesRequest) -> Result<Request> {
     let asked = match at.required("features", features)? {
         Features::FeatureService(name) => Asked::Service(at.name("feature_service", &name)?),
         Features::References(FeatureReferences { references }) => {
-            let references = references.iter().map(|reference| reference.parse::<FeatureReference>());
-            Asked::References(references.collect::<Result<_>>()?)
+            let at = Path::ROOT.field("references");
+            let at = at.field("references");
+            let read = |(position, text): (usize, &String)| {
+                text.parse::<FeatureReference>().map_err(|error| at.index(position).invalid(error.message()))
+            };
+            Asked::References(references.iter().enumerate().map(read).collect::<Result<_>>()?)
         }
     };
     Ok(Request {
@@ -146,4 +150,19 @@ fn replay(response: &Response) -> Replay {
 
 fn wire_version(version: RowVersion) -> WireVersion {
     WireVersion { event_time: version.event_time.as_micros(), created_time: version.created_time.as_micros() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_that_is_none_is_named() {
+        let references = vec!["profile".to_owned(), "profile..age".to_owned()];
+        let features = Some(Features::References(FeatureReferences { references }));
+        let message = GetOnlineFeaturesRequest { features, ..GetOnlineFeaturesRequest::default() };
+        let error = read_request(message).err().unwrap();
+        assert_eq!(error.violations()[0].field, "references.references[1]");
+        assert!(error.message().contains("is not a feature reference"), "{error}");
+    }
 }

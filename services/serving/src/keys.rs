@@ -31,7 +31,11 @@ impl Keys {
             let places = (entities.rows > 1).then(|| UInt32Array::from(vec![0; entities.rows]));
             return Ok(Self { distinct: fetch.encoder.encode(&[], 1)?, places });
         }
-        let keys = fetch.encoder.encode(&entities.key(&fetch.key_columns), entities.rows)?;
+        let columns = entities.key(&fetch.key_columns);
+        let (keys, refused) = fetch.encoder.encode_each(&columns, entities.rows)?;
+        if let Some((row, error)) = refused.into_iter().next() {
+            return Err(too_long(fetch, &columns, row, &error));
+        }
         let mut known = HashMap::with_capacity(keys.len());
         let mut distinct = Vec::with_capacity(keys.len());
         let mut places = Vec::with_capacity(keys.len());
@@ -73,6 +77,15 @@ impl Keys {
             }),
         };
         values.saturating_add(statuses)
+    }
+}
+
+/// A key that is too long, by the column with the most of it.
+fn too_long(fetch: &Fetch, columns: &[ArrayRef], row: usize, error: &Error) -> Error {
+    let parts = fetch.key_columns.iter().zip(columns);
+    match parts.max_by_key(|(_, values)| bytes_between(values, row, row + 1)) {
+        Some((name, _)) => Error::invalid_field(format!("entities.{name}"), format!("row {row}: {}", error.message())),
+        None => Error::invalid_argument(error.message()),
     }
 }
 

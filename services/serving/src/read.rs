@@ -153,7 +153,8 @@ impl Making<'_> {
         let inputs: Vec<ArrayRef> = feature.inputs.iter().map(input).collect();
         let rows = self.entities.rows;
         let mut pieces = Vec::with_capacity(rows.div_ceil(EVALUATED_ROWS));
-        for start in (0..rows).step_by(EVALUATED_ROWS) {
+        // Of no rows too there is one piece, which says of what type it is.
+        for start in (0..rows.max(1)).step_by(EVALUATED_ROWS) {
             let count = EVALUATED_ROWS.min(rows - start);
             let inputs: Vec<_> = inputs.iter().map(|input| input.slice(start, count)).collect();
             let piece = feature.expression.evaluate(&inputs, &RequestTime::One(self.instant), count)?;

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray};
+use futures::{StreamExt, stream};
 use larder_client::{OnlineAnswer, OnlineRequest, ViewReplay};
 use larder_types::{Clock, Error, Revision, RowVersion, Timestamp};
 
@@ -28,6 +29,31 @@ async fn all_four_statuses_in_the_order_of_entities_and_features() {
     assert_eq!(table(&answer), rows(&[("city", &["Oslo"]), ("score", &["2.5"])]));
     let all = sandbox.ask(&references(&["profile"], vec![("customer_id", ints(&[]))])).await.unwrap();
     assert_eq!(table(&all), rows(&[("score", &[]), ("visits", &[]), ("city", &[])]));
+}
+
+#[tokio::test]
+async fn of_no_entities_the_columns_are_empty_computed_ones_too() {
+    let sandbox = shop().await;
+    let asked = |totals: &[f64]| OnlineRequest {
+        request_data: owned(vec![("total", floats(totals)), ("bonus", ints(&[7]))]),
+        ..service("derived_service", vec![("customer_id", ints(&[]))])
+    };
+    let some = OnlineRequest { entities: owned(vec![("customer_id", ints(&[1]))]), ..asked(&[3.0]) };
+    let some = sandbox.ask(&some).await.unwrap();
+    let requests = [asked(&[]), asked(&[2.0])];
+    let streamed = sandbox.client().stream_online_features(stream::iter(requests.clone())).await.unwrap();
+    let mut answers: Vec<OnlineAnswer> = streamed.map(Result::unwrap).collect().await;
+    for request in &requests {
+        answers.push(sandbox.ask(request).await.unwrap());
+    }
+    assert_eq!(answers.len(), 4);
+    for answer in answers {
+        assert_eq!(table(&answer), rows(&[("share", &[]), ("reward", &[])]));
+        let types = |answer: &OnlineAnswer| -> Vec<_> {
+            answer.features.iter().map(|feature| feature.values.data_type().clone()).collect()
+        };
+        assert_eq!(types(&answer), types(&some));
+    }
 }
 
 #[tokio::test]

@@ -127,7 +127,18 @@ fn wrong_columns() -> Vec<Case> {
             "request_data.bonus",
             "is given twice",
         ),
-        (both(ints(&[1]), Arc::new(StringArray::from(vec!["x".repeat(5_000)]))), wrong, "", "at most 4096 are allowed"),
+        (
+            both(ints(&[1, 2]), Arc::new(StringArray::from(vec!["x".to_owned(), "x".repeat(5_000)]))),
+            wrong,
+            "entities.sku",
+            "row 1: ",
+        ),
+        (
+            both(ints(&[1]), Arc::new(StringArray::from(vec!["x".repeat(5_000)]))),
+            wrong,
+            "entities.sku",
+            "at most 4096 are allowed",
+        ),
     ]
 }
 
