@@ -13,16 +13,13 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use larder_connections::{read_object, store_error};
 use larder_types::{Clock, Error, Name, Result, Timestamp};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
-use tokio::{
-    runtime::Handle,
-    task::{JoinError, spawn_blocking},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::runtime::Handle;
 
 use crate::{
     LogPosition, Manifest, ManifestFile, Retired, RetiredItem,
     discovery::{FoundSegment, segments_after, vanished},
     encoding::{EncodedFile, encode_files},
+    given_up::unless_given_up,
     layout::{SourceLog, partition_of},
     manifests,
     merge::{Merged, merge},
@@ -110,6 +107,9 @@ impl Compactor {
 
     /// Puts all segments that are there into Parquet files sorted by `keys`, event time and created time, then merges
     /// small files.
+    ///
+    /// It may be dropped at any time, and what it had begun is soon given up: what no manifest names yet is done again by
+    /// the next compaction.
     pub async fn compact(&self, project: &Name, source: &Name, keys: &[Name]) -> Result<CompactionReport> {
         let log = SourceLog::new(Arc::clone(&self.store), &self.root, project, source);
         let mut report = CompactionReport::default();
@@ -184,28 +184,28 @@ impl Compactor {
     /// thread that others wait for.
     async fn encode(&self, keys: &[Name], segments: Vec<(Path, Bytes)>) -> Result<(usize, Vec<EncodedFile>)> {
         let (keys, now) = (keys.to_vec(), self.clock.now());
-        let encoding = spawn_blocking(move || {
+        let encoding = unless_given_up("encoding files", move |_, go_on| {
             let mut batches = Vec::new();
             for (path, bytes) in segments {
+                go_on()?;
                 batches.extend(decode_segment(path.as_ref(), &bytes)?);
             }
             let rows = batches.iter().map(RecordBatch::num_rows).sum();
-            Ok((rows, encode_files(&keys, batches, now)?))
+            Ok((rows, encode_files(&keys, batches, now, go_on)?))
         });
-        encoding.await.map_err(|error| cut_off("encoding files", error))?
+        encoding.await
     }
 
     /// Decoding, comparing and encoding alternate with reading and writing: all of it is done on a thread of its own, to its
     /// end or until nobody waits for it any more.
     async fn merge(&self, inputs: Vec<(Path, u64)>, keys: &[Name], output: Path) -> Result<Merged> {
         let (store, keys, runtime) = (Arc::clone(&self.store), keys.to_vec(), Handle::current());
-        let given_up = CancellationToken::new();
-        let _given_up_at_the_end = given_up.clone().drop_guard();
-        let merging = spawn_blocking(move || {
-            runtime.block_on(given_up.run_until_cancelled(merge(&store, &inputs, &keys, &output)))
+        let merging = unless_given_up("merging files", move |given_up, go_on| {
+            // Whether it waits for the store or is busy.
+            let merged = given_up.run_until_cancelled(merge(&store, &inputs, &keys, &output, go_on));
+            runtime.block_on(merged).unwrap_or_else(|| Err(Error::unavailable("nobody waits for the merged file")))
         });
-        let merged = merging.await.map_err(|error| cut_off("merging files", error))?;
-        merged.unwrap_or_else(|| Err(Error::unavailable("merging files of the push log was given up")))
+        merging.await
     }
 
     async fn merge_small_files(&self, log: &SourceLog, keys: &[Name], report: &mut CompactionReport) -> Result<Step> {
@@ -295,10 +295,6 @@ fn lost_race(source: &Name, report: &mut CompactionReport) -> Result<()> {
     Err(Error::conflict(format!(
         "compacting the push log of {source} lost {MAX_LOST_RACES} races against others: let fewer compact it at a time"
     )))
-}
-
-fn cut_off(what: &str, error: JoinError) -> Error {
-    Error::internal(format!("{what} of the push log: {error}")).with_source(error)
 }
 
 async fn read_segments(log: &SourceLog, segments: &[FoundSegment]) -> Result<Vec<(Path, Bytes)>> {

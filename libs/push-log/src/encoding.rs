@@ -7,8 +7,10 @@ use parquet::arrow::ArrowWriter;
 
 use crate::{
     FileLayout, LogPosition, LogSchema, ManifestFile, files,
+    given_up::GoOn,
     layout::parquet_path,
     position::time_ordered_id,
+    segment::BATCH_ROWS,
     sorting::{DayOfRows, sort_by_day},
 };
 
@@ -21,7 +23,12 @@ pub(crate) struct EncodedFile {
 }
 
 /// Files of sorted rows, one a day and schema: rows of different columns never share a file.
-pub(crate) fn encode_files(keys: &[Name], batches: Vec<RecordBatch>, now: Timestamp) -> Result<Vec<EncodedFile>> {
+pub(crate) fn encode_files(
+    keys: &[Name],
+    batches: Vec<RecordBatch>,
+    now: Timestamp,
+    go_on: &GoOn<'_>,
+) -> Result<Vec<EncodedFile>> {
     let mut by_schema: Vec<Vec<RecordBatch>> = Vec::new();
     for batch in batches {
         match by_schema.iter_mut().find(|group| group[0].schema() == batch.schema()) {
@@ -33,18 +40,22 @@ pub(crate) fn encode_files(keys: &[Name], batches: Vec<RecordBatch>, now: Timest
     for group in by_schema {
         let columns = LogSchema::of(&group[0].schema())?.columns().to_vec();
         let layout = FileLayout { columns, sorted_by: keys.to_vec() };
-        for day in sort_by_day(&group, keys)? {
-            files.push(encode_file(&layout, &day, now)?);
+        for day in sort_by_day(&group, keys, go_on)? {
+            files.push(encode_file(&layout, &day, now, go_on)?);
         }
     }
     Ok(files)
 }
 
-fn encode_file(layout: &FileLayout, day: &DayOfRows, now: Timestamp) -> Result<EncodedFile> {
+fn encode_file(layout: &FileLayout, day: &DayOfRows, now: Timestamp, go_on: &GoOn<'_>) -> Result<EncodedFile> {
     let defect = |error| Error::internal(format!("a Parquet file cannot be encoded: {error}"));
     let properties = files::writer_properties();
     let mut writer = ArrowWriter::try_new(Vec::new(), day.rows.schema(), Some(properties)).map_err(defect)?;
-    writer.write(&day.rows).map_err(defect)?;
+    for first in (0..day.rows.num_rows()).step_by(BATCH_ROWS) {
+        go_on()?;
+        let rows = BATCH_ROWS.min(day.rows.num_rows() - first);
+        writer.write(&day.rows.slice(first, rows)).map_err(defect)?;
+    }
     let bytes = Bytes::from(writer.into_inner().map_err(defect)?);
     let file = ManifestFile {
         path: parquet_path(day.day, time_ordered_id(now)),

@@ -27,6 +27,7 @@ mod compaction;
 mod discovery;
 mod encoding;
 mod files;
+mod given_up;
 mod layout;
 mod manifest;
 mod manifests;

@@ -14,6 +14,7 @@ use object_store::{ObjectStore, path::Path};
 
 use crate::{
     files::{self, parquet_error},
+    given_up::GoOn,
     rows::SystemColumns,
     segment::BATCH_ROWS,
     sorting::{Repeats, SortOrder, defect},
@@ -37,6 +38,7 @@ pub(crate) async fn merge(
     inputs: &[(Path, u64)],
     keys: &[Name],
     output: &Path,
+    go_on: &GoOn<'_>,
 ) -> Result<Merged> {
     let mut opened = Vec::with_capacity(inputs.len());
     let mut schema = None;
@@ -50,13 +52,20 @@ pub(crate) async fn merge(
     let schema = schema.ok_or_else(|| Error::internal("a merge of no files"))?;
     let order = SortOrder::new(&schema, keys)?;
     let mut merger = Merger::start(order, opened).await?;
-    write(&mut merger, store, &schema, output).await
+    write(&mut merger, store, &schema, output, go_on).await
 }
 
-async fn write(merger: &mut Merger, store: &Arc<dyn ObjectStore>, schema: &SchemaRef, output: &Path) -> Result<Merged> {
+async fn write(
+    merger: &mut Merger,
+    store: &Arc<dyn ObjectStore>,
+    schema: &SchemaRef,
+    output: &Path,
+    go_on: &GoOn<'_>,
+) -> Result<Merged> {
     let mut writer = files::create(store, output, schema)?;
     let mut merged = Merged { size: 0, rows: 0, min_event_time: Timestamp::MAX, max_event_time: Timestamp::MIN };
     while let Some(batch) = merger.next_batch().await? {
+        go_on()?;
         let times = SystemColumns::of(&batch)?.event_time;
         let [least, greatest] = [min(times), max(times)].map(|time| Timestamp::from_micros(time.unwrap_or_default()));
         merged.min_event_time = merged.min_event_time.min(least);

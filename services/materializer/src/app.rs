@@ -235,7 +235,8 @@ impl Materializer {
         }
     }
 
-    /// Rewrites the push log of every push source, until `stop`.
+    /// Rewrites the push log of every push source, until `stop`: what is under way then is given up, and done again after
+    /// the next start.
     pub async fn compact(&self, stop: &CancellationToken) -> Result<()> {
         loop {
             tokio::select! {
@@ -246,7 +247,9 @@ impl Materializer {
                 let catalog = self.projects.get(project.as_str(), Revision(0), LOOK_EVERY).await;
                 let Ok(catalog) = catalog else { continue };
                 for source in catalog.sources.values() {
-                    log_failure(self.compact_source(&project, source).await, &source.definition.name, &project);
+                    let rewritten = stop.run_until_cancelled(self.compact_source(&project, source)).await;
+                    let Some(rewritten) = rewritten else { return Ok(()) };
+                    log_failure(rewritten, &source.definition.name, &project);
                 }
             }
         }
