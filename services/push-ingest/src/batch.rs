@@ -110,7 +110,7 @@ impl Batch {
         let deleted = if self.deleted.is_empty() { vec![false; rows] } else { self.deleted };
         let columns = check_columns(schema, self.columns, rows, deleted.iter().all(|deleted| *deleted))?;
         let columns = without_values_of(&deleted, schema, columns)?;
-        let refusals = refuse(schema, &columns, &self.event_times, limits, now);
+        let refusals = refuse(schema, &columns, (&self.event_times, &self.created), limits, now);
         let positions = kept(rows, &refusals);
         let created_times = match self.created {
             Created::Given(times) => positions.iter().map(|row| times[*row]).collect(),
@@ -252,7 +252,7 @@ fn unexpected(schema: &PushSchema, extra: &str) -> Error {
 fn refuse(
     schema: &PushSchema,
     columns: &[(String, ArrayRef)],
-    event_times: &[Timestamp],
+    (event_times, created): (&[Timestamp], &Created),
     limits: Limits,
     now: Timestamp,
 ) -> Vec<Refusal> {
@@ -261,6 +261,13 @@ fn refuse(
     let reason = |row: usize| {
         if let Some((name, _)) = keys.iter().find(|(_, values)| values.is_null(row)) {
             return Some(format!("{name} is null: a join key must have a value"));
+        }
+        if let Created::Given(times) = created
+            && times[row] == Timestamp::MIN
+        {
+            return Some(
+                "its created time is the lowest there is, which rows of sources without created times have".to_owned(),
+            );
         }
         let event_time = event_times[row];
         (event_time > latest).then(|| {

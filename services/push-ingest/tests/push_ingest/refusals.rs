@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use arrow::array::{ArrayRef, StringArray};
 use larder_client::{PushBatch, RowResult};
 use larder_service::config::Span;
-use larder_types::Clock;
+use larder_types::{Clock, Timestamp};
 
 use crate::sandbox::{Sandbox, assert_results, micros, with_column};
 
@@ -57,4 +57,24 @@ async fn a_batch_of_refused_rows_alone_is_answered_and_written_nowhere() {
     // The same batch is right a microsecond later.
     sandbox.clock.advance(Duration::from_micros(1));
     assert_results(&sandbox.push(batch).await.unwrap(), &[RowResult::Written; 2]);
+}
+
+/// Rows of sources without created times have the lowest one: a pushed row with it would tie with them.
+#[tokio::test]
+async fn a_row_with_the_lowest_created_time_there_is_is_refused() {
+    let sandbox = Sandbox::start().await;
+    let lowest = Timestamp::MIN;
+    let batch = PushBatch {
+        created_times: vec![lowest, micros(lowest, 1), sandbox.clock.now()],
+        ..sandbox.batch("b", &["a", "b", "c"], &[1, 2, 3])
+    };
+    let answer = sandbox.push(batch).await.unwrap();
+    assert_results(&answer, &[RowResult::Refused, RowResult::Written, RowResult::Written]);
+    let told: Vec<_> = answer.refusals.iter().map(|refusal| (refusal.row, refusal.reason.as_str())).collect();
+    assert_eq!(
+        told,
+        [(0, "its created time is the lowest there is, which rows of sources without created times have")]
+    );
+    let logged: Vec<_> = sandbox.logged().await.into_iter().map(|row| (row.row, row.created_time)).collect();
+    assert_eq!(logged, [(1, i64::MIN + 1), (2, sandbox.clock.now().as_micros())]);
 }
