@@ -1,7 +1,8 @@
 //! The embedded adapter: one redb file, in this process.
 //!
 //! Reads take a snapshot and never wait. Writes go to one thread, which puts what many callers sent into one transaction
-//! (group commit) and answers when that is on disk. Every commit is made so that opening the file after a crash does not
+//! (group commit) and answers when that is on disk. Callers have turns: one with few rows does not wait for all that
+//! others sent before (`turns.rs`). What waits is in its callers' memory, who bound what they send. Every commit is made so that opening the file after a crash does not
 //! walk the whole of it: a process that was killed is back at once, at the price of a second sync per commit.
 //!
 //! Of keys that lie far apart, each row changes a page of its own; the more rows a call brings, the more share one. So
@@ -16,9 +17,10 @@
 
 mod errors;
 mod table;
+mod turns;
 mod writer;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use larder_codec::{EncodedKeys, KeyScope};
@@ -41,15 +43,14 @@ const INLINE_ROWS: usize = 512;
 pub struct EmbeddedConfig {
     /// Bytes of the file that are kept in memory, at most.
     pub cache_bytes: usize,
-    /// Rows that may wait for the writing thread; beyond them callers wait.
-    pub queue_rows: usize,
-    /// Bytes of keys and rows that may wait for it.
-    pub queue_bytes: usize,
+    /// How long a transaction takes rows in, at most; making them durable takes about as long again, and who has few rows
+    /// waits for both. More makes the writing of many rows quicker, as more of them share a page.
+    pub group_time: Duration,
 }
 
 impl Default for EmbeddedConfig {
     fn default() -> Self {
-        Self { cache_bytes: 256 << 20, queue_rows: 100_000, queue_bytes: 128 << 20 }
+        Self { cache_bytes: 256 << 20, group_time: Duration::from_millis(500) }
     }
 }
 
@@ -80,7 +81,7 @@ impl EmbeddedStore {
     fn start(db: std::result::Result<Database, DatabaseError>, config: &EmbeddedConfig) -> Result<Self> {
         let db = Arc::new(db.map_err(storage_error)?);
         table::prepare(&db)?;
-        let writer = Writer::start(db.clone(), config)?;
+        let writer = Writer::start(db.clone(), config.group_time)?;
         Ok(Self { db, writer })
     }
 

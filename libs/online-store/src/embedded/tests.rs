@@ -115,20 +115,46 @@ async fn a_write_is_done_although_its_caller_went_away() {
     assert_eq!(count(&store, 11).await, 11);
 }
 
+/// However many rows others sent before: it waits for the transaction under way and for its own, which ends for it.
 #[tokio::test]
-async fn more_rows_than_the_queue_holds_are_written_all_the_same() {
-    for (queue_rows, queue_bytes) in [(3, 1 << 20), (1_000, 100), (3, 0)] {
-        let config = EmbeddedConfig { queue_rows, queue_bytes, ..EmbeddedConfig::default() };
-        let store = Arc::new(EmbeddedStore::open_on(InMemoryBackend::new(), &config).unwrap());
-        let calls = (0..20).map(|call| {
-            let store = store.clone();
-            tokio::spawn(async move { write(&store, 10 * call..10 * (call + 1)).await.unwrap().len() })
-        });
-        for call in calls.collect::<Vec<_>>() {
-            assert_eq!(call.await.unwrap(), 10);
-        }
-        assert_eq!(count(&store, 200).await, 200);
+async fn a_call_with_few_rows_does_not_wait_for_those_with_many() {
+    const GREAT: i64 = 20_000;
+    let store = Arc::new(in_memory());
+    let spawned = |keys: std::ops::Range<i64>| {
+        let store = store.clone();
+        tokio::spawn(async move { write(&store, keys).await.unwrap().len() })
+    };
+    let great: Vec<_> = (0..10).map(|call| spawned(GREAT * call..GREAT * (call + 1))).collect();
+    let few = spawned(1_000_000..1_000_001);
+    assert_eq!(few.await.unwrap(), 1);
+    let written = count(&store, 10 * GREAT).await;
+    assert!(written < 120_000, "{written} of 200000 rows of others were written before");
+    for call in great {
+        assert_eq!(call.await.unwrap(), 20_000);
     }
+    assert_eq!(count(&store, 10 * GREAT).await, 200_000);
+}
+
+/// Also where a call is written by many transactions, and rows of one key come in several of them.
+#[tokio::test]
+async fn calls_that_are_written_in_pieces_are_answered_row_by_row() {
+    let config = EmbeddedConfig { group_time: Duration::ZERO, ..EmbeddedConfig::default() };
+    let store = Arc::new(EmbeddedStore::open_on(InMemoryBackend::new(), &config).unwrap());
+    let calls = (0..3).map(|call| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            // Each key twice, so that the second of them is there already.
+            let keys = 10_000 * call..10_000 * (call + 1);
+            let twice = writes(keys.clone()).into_iter().chain(writes(keys)).collect();
+            store.write(twice, WriteMode::Newest, Timestamp::MIN).await.unwrap()
+        })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        let outcomes = call.await.unwrap();
+        assert_eq!(outcomes[..10_000], vec![RowOutcome::Written; 10_000]);
+        assert_eq!(outcomes[10_000..], vec![RowOutcome::Equal; 10_000]);
+    }
+    assert_eq!(count(&store, 30_000).await, 30_000);
 }
 
 #[tokio::test]

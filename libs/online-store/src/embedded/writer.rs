@@ -1,45 +1,38 @@
 //! The one thread that writes.
 //!
-//! It takes what is waiting, up to a number of rows and bytes, puts it into one transaction in the order of the table's keys, and
-//! answers every caller once that is durable. If the transaction fails, all callers in it get the error.
+//! It puts rows of those who wait into one transaction, round after round ([`mod@super::turns`] says whose), and answers every caller
+//! all of whose rows are durable. A transaction takes in rows until it has many or has taken a while, so that much is
+//! synced at once; it ends early for callers with few rows. If it fails, all callers with rows in it get the error.
 
 use std::{
+    collections::VecDeque,
     ops::Range,
     sync::{Arc, OnceLock},
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use larder_types::{Error, ErrorCode, Result, Timestamp};
 use redb::{Database, Table, WriteTransaction};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    EmbeddedConfig,
     errors::{lost, storage_error},
     table::{self, Removal, Value},
+    turns::{FEW, ROUND, turns},
 };
 use crate::{
     KeyWrite, RowOutcome, RowWrite, WriteMode,
     decision::{Stored, decide},
 };
 
-/// Rows that one transaction takes in, unless a single call brings more.
-const GROUP_ROWS: usize = 50_000;
-
-/// … and bytes.
-const GROUP_BYTES: usize = 64 << 20;
-
-/// Waiting bytes are counted in units of so many.
-const UNIT: usize = 1_024;
+/// A transaction takes no more in when it has so many rows, or kibibytes of them.
+const GROUP: usize = 50_000;
 
 /// Sends to the thread, and ends it when dropped.
 #[derive(Debug)]
 pub(super) struct Writer {
     commands: Option<mpsc::UnboundedSender<Command>>,
-    /// Bounds the rows that wait.
-    rows: Room,
-    /// Bounds their bytes.
-    bytes: Room,
     /// Why a transaction failed that the file was to blame for; redb refuses to write from then on.
     failure: Arc<OnceLock<String>>,
     thread: Option<JoinHandle<()>>,
@@ -47,49 +40,34 @@ pub(super) struct Writer {
 
 enum Command {
     Write(Write),
-    Remove { removal: Removal, doomed: Vec<Vec<u8>>, reply: oneshot::Sender<Result<u64>> },
+    Remove(Remove),
 }
 
 struct Write {
     writes: Vec<KeyWrite>,
     rows: usize,
-    bytes: usize,
+    cost: usize,
     mode: WriteMode,
     now: Timestamp,
     reply: oneshot::Sender<Result<Vec<RowOutcome>>>,
-    _room: [OwnedSemaphorePermit; 2],
 }
 
-/// So much of something may wait; what is more than all of it waits alone.
-#[derive(Debug)]
-struct Room {
-    free: Arc<Semaphore>,
-    all: usize,
-}
-
-impl Room {
-    fn new(all: usize) -> Self {
-        let all = all.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        Self { free: Arc::new(Semaphore::new(all)), all }
-    }
-
-    async fn take(&self, wanted: usize) -> Result<OwnedSemaphorePermit> {
-        let wanted = u32::try_from(wanted.min(self.all)).unwrap_or(u32::MAX);
-        Arc::clone(&self.free).acquire_many_owned(wanted).await.map_err(|_| stopped())
-    }
+struct Remove {
+    removal: Removal,
+    doomed: Vec<Vec<u8>>,
+    reply: oneshot::Sender<Result<u64>>,
 }
 
 impl Writer {
-    pub(super) fn start(db: Arc<Database>, config: &EmbeddedConfig) -> Result<Self> {
+    pub(super) fn start(db: Arc<Database>, group_time: Duration) -> Result<Self> {
         let (commands, waiting) = mpsc::unbounded_channel();
         let failure = Arc::new(OnceLock::new());
-        let worker = Worker { db, waiting, failure: failure.clone() };
+        let worker = Worker { file: File { db, failure: failure.clone() }, waiting: Waiting::new(waiting), group_time };
         let thread =
             std::thread::Builder::new().name("online-store-writer".to_owned()).spawn(move || worker.run()).map_err(
                 |error| Error::unavailable("the thread that writes online rows cannot start").with_source(error),
             )?;
-        let (rows, bytes) = (Room::new(config.queue_rows), Room::new(config.queue_bytes / UNIT));
-        Ok(Self { commands: Some(commands), rows, bytes, failure, thread: Some(thread) })
+        Ok(Self { commands: Some(commands), failure, thread: Some(thread) })
     }
 
     pub(super) async fn write(
@@ -102,18 +80,16 @@ impl Writer {
         if rows == 0 {
             return Ok(Vec::new());
         }
-        let bytes = writes.iter().map(bytes_of).fold(0, usize::saturating_add);
-        // Always in this order, so that no two callers wait for each other.
-        let room = [self.rows.take(rows).await?, self.bytes.take(bytes.div_ceil(UNIT)).await?];
+        let cost = writes.iter().map(cost_of).fold(0, usize::saturating_add);
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Write(Write { writes, rows, bytes, mode, now, reply, _room: room }))?;
+        self.send(Command::Write(Write { writes, rows, cost, mode, now, reply }))?;
         answer.await.map_err(|_| stopped())?
     }
 
     /// Removes those of `doomed` that are still to be removed, and answers how many.
     pub(super) async fn remove(&self, removal: Removal, doomed: Vec<Vec<u8>>) -> Result<u64> {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Remove { removal, doomed, reply })?;
+        self.send(Command::Remove(Remove { removal, doomed, reply }))?;
         answer.await.map_err(|_| stopped())?
     }
 
@@ -142,9 +118,10 @@ impl Drop for Writer {
     }
 }
 
-/// A row that several row sets share is counted for each: it is written for each.
-fn bytes_of(write: &KeyWrite) -> usize {
-    write.rows.iter().fold(write.key.len(), |bytes, row| bytes.saturating_add(row.row.len()))
+/// A row is one, and a large one as many as it has kibibytes. One that several row sets share is counted for each: it is
+/// written for each.
+fn cost_of(write: &KeyWrite) -> usize {
+    write.rows.iter().map(|row| 1 + (write.key.len() + row.row.len()) / 1_024).sum()
 }
 
 fn stopped() -> Error {
@@ -152,55 +129,177 @@ fn stopped() -> Error {
 }
 
 struct Worker {
-    db: Arc<Database>,
-    waiting: mpsc::UnboundedReceiver<Command>,
-    failure: Arc<OnceLock<String>>,
+    file: File,
+    waiting: Waiting,
+    group_time: Duration,
 }
 
 impl Worker {
     fn run(mut self) {
-        let mut next = self.waiting.blocking_recv();
-        while let Some(command) = next.take() {
-            match command {
-                Command::Remove { removal, doomed, reply } => {
-                    let answer = self.transact(|transaction| remove(transaction, &removal, &doomed));
-                    let _ = reply.send(answer);
-                }
-                Command::Write(first) => next = self.write_group(first),
+        while self.waiting.wait() {
+            // In turns, so that neither waits for the other for long.
+            if let Some(Remove { removal, doomed, reply }) = self.waiting.removals.pop_front() {
+                let _ = reply.send(self.file.transact(|transaction| remove(transaction, &removal, &doomed)));
             }
-            if next.is_none() {
-                next = self.waiting.blocking_recv();
-            }
+            self.write_group();
         }
     }
 
-    /// Writes `first` and what waits behind it. Answers a command that it took and could not put into the group.
-    fn write_group(&mut self, first: Write) -> Option<Command> {
-        let (mut rows, mut bytes) = (first.rows, first.bytes);
-        let mut group = vec![first];
-        let mut left_over = None;
-        while rows < GROUP_ROWS && bytes < GROUP_BYTES && left_over.is_none() {
-            match self.waiting.try_recv() {
-                Ok(Command::Write(write)) => {
-                    rows += write.rows;
-                    bytes = bytes.saturating_add(write.bytes);
-                    group.push(write);
-                }
-                Ok(other @ Command::Remove { .. }) => left_over = Some(other),
-                Err(_) => break,
-            }
+    fn write_group(&mut self) {
+        if self.waiting.calls.is_empty() {
+            return;
         }
-        match self.transact(|transaction| Group::of(&group).apply(transaction)) {
-            Ok(outcomes) => group.into_iter().zip(outcomes).for_each(|(write, outcomes)| {
-                let _ = write.reply.send(Ok(outcomes));
-            }),
-            Err(error) => group.into_iter().for_each(|write| {
-                let _ = write.reply.send(Err(Error::new(error.code(), error.message())));
-            }),
+        let (waiting, patience) = (&mut self.waiting, self.group_time);
+        let written = self.file.transact(|transaction| take_in(waiting, transaction, patience));
+        waiting.answer(&written);
+    }
+}
+
+/// Those who wait for the thread.
+struct Waiting {
+    commands: mpsc::UnboundedReceiver<Command>,
+    /// In the order in which they came.
+    calls: Vec<Call>,
+    removals: VecDeque<Remove>,
+}
+
+/// A call that writes.
+struct Call {
+    write: Write,
+    /// How many of its writes were taken in.
+    taken: usize,
+    /// What the others cost.
+    left: usize,
+    /// The outcomes of the rows that were taken in.
+    outcomes: Vec<RowOutcome>,
+    /// Whether some of them are in the transaction under way.
+    is_in_group: bool,
+}
+
+impl Call {
+    /// Its next writes, of about that cost, and what they do cost.
+    fn next(&self, cost: usize) -> (Range<usize>, usize) {
+        let (mut end, mut taken) = (self.taken, 0);
+        while taken < cost {
+            let Some(write) = self.write.writes.get(end) else { break };
+            taken += cost_of(write);
+            end += 1;
         }
-        left_over
+        (self.taken..end, taken)
+    }
+}
+
+impl Waiting {
+    fn new(commands: mpsc::UnboundedReceiver<Command>) -> Self {
+        Self { commands, calls: Vec::new(), removals: VecDeque::new() }
     }
 
+    /// Until somebody waits; false when nobody will any more.
+    fn wait(&mut self) -> bool {
+        self.take_what_came();
+        if !self.calls.is_empty() || !self.removals.is_empty() {
+            return true;
+        }
+        match self.commands.blocking_recv() {
+            Some(command) => self.take(command),
+            None => return false,
+        }
+        self.take_what_came();
+        true
+    }
+
+    fn take_what_came(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            self.take(command);
+        }
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Write(write) => {
+                let outcomes = Vec::with_capacity(write.rows);
+                self.calls.push(Call { left: write.cost, write, taken: 0, outcomes, is_in_group: false });
+            }
+            Command::Remove(remove) => self.removals.push_back(remove),
+        }
+    }
+
+    /// The stretches of calls that are written next, of so many rows.
+    fn next_round(&self, round: usize) -> Vec<Turn> {
+        let left: Vec<usize> = self.calls.iter().map(|call| call.left).collect();
+        let turn = |(call, cost): (usize, usize)| {
+            let (writes, cost) = self.calls[call].next(cost);
+            Turn { call, writes, cost }
+        };
+        turns(&left, round).into_iter().map(turn).collect()
+    }
+
+    /// Answers those who are done, or failed with the transaction.
+    fn answer(&mut self, written: &Result<()>) {
+        // A transaction that could not be begun fails for all.
+        let has_begun = self.calls.iter().any(|call| call.is_in_group);
+        let answered = self.calls.extract_if(.., |call| match written {
+            Ok(()) => call.left == 0,
+            Err(_) => call.is_in_group || !has_begun,
+        });
+        for call in answered {
+            let _ = call.write.reply.send(match written {
+                Ok(()) => Ok(call.outcomes),
+                Err(error) => Err(Error::new(error.code(), error.message())),
+            });
+        }
+        self.calls.iter_mut().for_each(|call| call.is_in_group = false);
+    }
+}
+
+/// A stretch of a call's writes.
+struct Turn {
+    call: usize,
+    writes: Range<usize>,
+    cost: usize,
+}
+
+/// Takes rows of those who wait into a transaction, of those as well who come meanwhile.
+fn take_in(waiting: &mut Waiting, transaction: &WriteTransaction, patience: Duration) -> Result<((), Changed)> {
+    let started = Instant::now();
+    let (mut taken, mut is_changed, mut has_ended_few) = (0, false, false);
+    let mut many = ROUND;
+    loop {
+        let has_few = waiting.calls.iter().any(|call| call.left <= FEW);
+        let turns = waiting.next_round(if has_few { ROUND } else { many });
+        // Told of an error even if it comes at the first of them.
+        turns.iter().for_each(|turn| waiting.calls[turn.call].is_in_group = true);
+        let (outcomes, Changed(has_changed)) = Round::of(&waiting.calls, &turns).apply(transaction)?;
+        is_changed |= has_changed;
+        for (turn, outcomes) in turns.into_iter().zip(outcomes) {
+            let call = &mut waiting.calls[turn.call];
+            taken += turn.cost;
+            call.taken = turn.writes.end;
+            call.left -= turn.cost;
+            call.outcomes.extend(outcomes);
+            has_ended_few |= call.left == 0 && call.write.cost <= FEW;
+        }
+        waiting.take_what_came();
+        let left: usize = waiting.calls.iter().map(|call| call.left).sum();
+        let is_full = taken >= GROUP || started.elapsed() >= patience;
+        // More rows at once share more of the way to their pages. As long as it is quick, nobody waits for long who comes.
+        if started.elapsed() < patience / 4 {
+            many = (many * 2).min(GROUP.saturating_sub(taken)).max(ROUND);
+        }
+        // Whoever has few rows does not wait until the many of others are durable.
+        if left == 0 || is_full || (has_ended_few && left > ROUND) {
+            return Ok(((), Changed(is_changed)));
+        }
+    }
+}
+
+/// The database, and whether it still can be written.
+struct File {
+    db: Arc<Database>,
+    failure: Arc<OnceLock<String>>,
+}
+
+impl File {
     fn transact<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<(T, Changed)>) -> Result<T> {
         let result = self.try_transact(work);
         if let Err(error) = &result
@@ -235,9 +334,11 @@ fn remove(transaction: &WriteTransaction, removal: &Removal, doomed: &[Vec<u8>])
     Ok((removed, Changed(removed > 0)))
 }
 
-/// The rows of some calls, to be written in the order of the table's keys: neighbours share pages.
-struct Group<'a> {
-    calls: &'a [Write],
+/// Rows of some calls, to be written in the order of the table's keys: neighbours share pages.
+struct Round<'a> {
+    calls: Vec<&'a Write>,
+    /// How many rows of each.
+    rows: Vec<usize>,
     keys: Vec<u8>,
     entries: Vec<Entry<'a>>,
 }
@@ -245,37 +346,42 @@ struct Group<'a> {
 struct Entry<'a> {
     key: Range<usize>,
     row: &'a RowWrite,
-    call: usize,
-    /// The place of the row's outcome in the answer of its call.
+    /// The place of its call among those of the round.
+    turn: usize,
+    /// The place of the row's outcome among those of its call's turn.
     place: usize,
 }
 
-impl<'a> Group<'a> {
-    fn of(calls: &'a [Write]) -> Self {
-        let mut group = Self { calls, keys: Vec::new(), entries: Vec::new() };
-        for (call, write) in calls.iter().enumerate() {
-            let rows = write.writes.iter().flat_map(|write| write.rows.iter().map(move |row| (&write.key, row)));
+impl<'a> Round<'a> {
+    fn of(calls: &'a [Call], turns: &[Turn]) -> Self {
+        let of_turns = turns.iter().map(|turn| &calls[turn.call].write).collect();
+        let mut round = Self { calls: of_turns, rows: Vec::new(), keys: Vec::new(), entries: Vec::new() };
+        for (number, turn) in turns.iter().enumerate() {
+            let writes = &calls[turn.call].write.writes[turn.writes.clone()];
+            let rows = writes.iter().flat_map(|write| write.rows.iter().map(move |row| (&write.key, row)));
+            let before = round.entries.len();
             for (place, (key, row)) in rows.enumerate() {
-                let start = group.keys.len();
-                table::write_key(row.row_set, key, &mut group.keys);
-                group.entries.push(Entry { key: start..group.keys.len(), row, call, place });
+                let start = round.keys.len();
+                table::write_key(row.row_set, key, &mut round.keys);
+                round.entries.push(Entry { key: start..round.keys.len(), row, turn: number, place });
             }
+            round.rows.push(round.entries.len() - before);
         }
-        let keys = &group.keys;
+        let keys = &round.keys;
         // Stable: rows of one key stay in the order in which they came.
-        group.entries.sort_by(|a, b| keys[a.key.clone()].cmp(&keys[b.key.clone()]));
-        group
+        round.entries.sort_by(|a, b| keys[a.key.clone()].cmp(&keys[b.key.clone()]));
+        round
     }
 
-    /// Writes what wins, and answers the outcomes of each call.
+    /// Writes what wins, and answers the outcomes of each turn.
     fn apply(&self, transaction: &WriteTransaction) -> Result<(Vec<Vec<RowOutcome>>, Changed)> {
-        let mut outcomes: Vec<_> = self.calls.iter().map(|call| vec![RowOutcome::Written; call.rows]).collect();
+        let mut outcomes: Vec<_> = self.rows.iter().map(|rows| vec![RowOutcome::Written; *rows]).collect();
         let mut rows = transaction.open_table(table::ROWS).map_err(storage_error)?;
         let mut value = Vec::new();
         let mut is_changed = false;
         for entry in &self.entries {
             let (outcome, is_put) = self.put(entry, &mut rows, &mut value)?;
-            outcomes[entry.call][entry.place] = outcome;
+            outcomes[entry.turn][entry.place] = outcome;
             is_changed |= is_put;
         }
         Ok((outcomes, Changed(is_changed)))
@@ -289,7 +395,7 @@ impl<'a> Group<'a> {
     ) -> Result<(RowOutcome, bool)> {
         use redb::ReadableTable;
         let key = &self.keys[entry.key.clone()];
-        let call = &self.calls[entry.call];
+        let call = self.calls[entry.turn];
         let new = Stored { row: &entry.row.row, expires_at: entry.row.expires_at.unwrap_or(Timestamp::MAX) };
         let there = rows.get(key).map_err(storage_error)?;
         let stored = there.as_ref().map(|value| Value::read(value.value())).transpose()?;
