@@ -1,11 +1,9 @@
 //! Record batches as one Arrow IPC stream in pieces: how spines and training sets travel.
 
+mod caught;
 mod frames;
 
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::fmt;
 
 use arrow::{
     array::RecordBatch,
@@ -17,7 +15,9 @@ use arrow::{
 use bytes::Bytes;
 use larder_types::{Error, Result};
 
-use self::frames::Frames;
+use self::{caught::caught, frames::Frames};
+
+pub use self::caught::is_caught;
 
 /// A piece is at most this long.
 pub const PIECE_BYTES: usize = 1 << 20;
@@ -118,11 +118,11 @@ impl IpcDecoder {
         }
         let mut decoder = std::mem::take(&mut self.decoder);
         // Arrow's decoder answers some wrong lengths with a panic; then what it had read is dropped with it.
-        let decoded = catch_unwind(AssertUnwindSafe(move || {
+        let decoded = caught(move || {
             let batches = decode_all(&mut decoder, Buffer::from(piece));
             (decoder, batches)
-        }));
-        let Ok((decoder, batches)) = decoded else {
+        });
+        let Some((decoder, batches)) = decoded else {
             return Err(Error::invalid_argument("this is not an Arrow IPC stream: its lengths do not fit together"));
         };
         self.decoder = decoder;
@@ -130,6 +130,11 @@ impl IpcDecoder {
             self.held = 0;
         }
         batches
+    }
+
+    /// How many bytes are held, nearly: of a batch that has not come to its end, or of dictionaries.
+    pub fn held(&self) -> usize {
+        self.held.max(self.frames.dictionary_bytes())
     }
 
     /// The schema, once it was read.

@@ -7,11 +7,12 @@
 mod assemble;
 mod check;
 mod csv;
+mod csv_types;
 mod digest;
 mod folders;
 mod input;
 mod output;
-mod parquet_times;
+mod parquet_columns;
 mod pieces;
 mod spool;
 
@@ -42,9 +43,10 @@ use crate::{
     history::{HistorySource, ReadCounts},
 };
 
+pub use csv_types::csv_types;
 pub use input::Spine;
 pub use output::Output;
-pub use parquet_times::{parquet_batch, parquet_schema};
+pub use parquet_columns::{check_parquet, parquet_batch, parquet_schema};
 
 /// How many of the greatest takers of memory an error names.
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
@@ -89,6 +91,23 @@ pub struct TrainingSets {
     options: TrainingOptions,
 }
 
+/// What becomes of the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// A Parquet file: [`TrainingSet::write`].
+    Parquet,
+    /// Batches, which have any column: [`TrainingSet::stream`].
+    Stream,
+}
+
+/// A spine that was read to its end, and what is wanted of it. Dropped, what was written down of it goes.
+pub struct TakenIn {
+    catalog: Arc<Catalog>,
+    selection: Selection,
+    spooled: spool::Spooled,
+    folder: TempDir,
+}
+
 /// A training set that is ready to be computed. Dropped, or its stream dropped, all work on it ends and its temporary
 /// files go.
 pub struct TrainingSet {
@@ -108,10 +127,19 @@ impl TrainingSets {
     /// Reads the spine, checks everything that can be checked, and plans.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` for a spine without the time or a needed column, with one of a wrong type, with a row without
-    /// time (it names the row), or whose columns have names of features; `NOT_FOUND` and others as
-    /// [`Selection::resolve`] and [`crate::storage::Roots::list`] give them.
+    /// Those of [`TrainingSets::take_in`] and [`TrainingSets::plan`].
     pub async fn prepare(&self, request: TrainingRequest) -> Result<TrainingSet> {
+        self.plan(self.take_in(request, Target::Stream).await?).await
+    }
+
+    /// Reads the spine to its end and writes it down, piece by piece: however long that takes, it takes little memory. All
+    /// that can be checked without history is.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for a spine without the time or a needed column, with one of a wrong type, with a row without
+    /// time (it names the row), whose columns have names of features, or with columns that the target cannot hold;
+    /// `NOT_FOUND` and others as [`Selection::resolve`] and [`crate::storage::Roots::list`] give them.
+    pub async fn take_in(&self, request: TrainingRequest, target: Target) -> Result<TakenIn> {
         let TrainingRequest { catalog, features, full_names, spine, event_time } = request;
         let selection = Selection::resolve(&catalog, &features, full_names)?;
         check::check_offline(&selection)?;
@@ -119,7 +147,20 @@ impl TrainingSets {
         let needed = check::Needed::new(&selection, &event_time);
         let input = input::open(spine, self.history.roots(), &needed, folder.path()).await?;
         check::check_names(&selection, &input.schema, full_names)?;
+        match target {
+            Target::Parquet => check_parquet(&input.schema)?,
+            Target::Stream => {}
+        }
         let spooled = spool::write(input, &needed, folder.path()).await?;
+        Ok(TakenIn { catalog, selection, spooled, folder })
+    }
+
+    /// Finds the history for a spine, and plans.
+    ///
+    /// # Errors
+    /// Those of finding it.
+    pub async fn plan(&self, taken: TakenIn) -> Result<TrainingSet> {
+        let TakenIn { catalog, selection, spooled, folder } = taken;
         let counts = ReadCounts::default();
         let assembly = assemble::Assembly {
             catalog: &catalog,

@@ -12,7 +12,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use larder_client::RunFilter;
 use larder_contracts::{
     Path, Wire,
-    ipc::{IpcDecoder, IpcEncoder},
+    ipc::IpcEncoder,
     materializer::v1::{
         self as api, get_historical_features_request::Part as RequestPart,
         get_historical_features_response::Part as ResponsePart, materializer_service_server::MaterializerService,
@@ -26,7 +26,6 @@ use larder_definitions::{
     run::{RunState, Scope},
     selection::Asked,
 };
-use larder_offline_store::training::Spine;
 use larder_service::{
     authorize::{Action, Resource, authorize},
     call::{CallContext, answer},
@@ -36,7 +35,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     app::{self, Materializer},
-    training::{self, Event, Events},
+    training::{self, Event, Events, Pieces},
 };
 
 /// [`Materializer`] as a gRPC service.
@@ -166,7 +165,7 @@ impl MaterializerGrpc {
         let training = &self.0.training;
         let admitted = training.admit(read_specification(&mut messages).await?, call).await?;
         if admitted.wants_spine() {
-            let spine = streamed_spine(messages, training.largest_batch).await?;
+            let spine = training.streamed_spine(pieces(messages)).await?;
             return training.build(admitted, Some(spine)).await;
         }
         Ok(unless_pieces_come(training.build(admitted, None).await?, messages))
@@ -191,13 +190,7 @@ async fn read_specification(messages: &mut Streaming<api::GetHistoricalFeaturesR
     if event_time.is_empty() {
         return Err(at.field("event_time").invalid("is missing: name the spine's column with the time"));
     }
-    let features = match at.required("features", features)? {
-        Features::FeatureService(name) => Asked::Service(at.name("feature_service", &name)?),
-        Features::References(api::FeatureReferences { references }) => {
-            let references = references.iter().map(|reference| reference.parse::<FeatureReference>());
-            Asked::References(references.collect::<Result<_>>()?)
-        }
-    };
+    let features = asked(at.required("features", features)?, &at)?;
     Ok(training::Request {
         project,
         features,
@@ -209,37 +202,28 @@ async fn read_specification(messages: &mut Streaming<api::GetHistoricalFeaturesR
     })
 }
 
-/// The spine as it comes in. Its schema is read before anything is answered.
-async fn streamed_spine(
-    mut messages: Streaming<api::GetHistoricalFeaturesRequest>,
-    largest_batch: usize,
-) -> Result<Spine> {
-    let mut decoder = IpcDecoder::up_to(largest_batch);
-    let (mut ready, mut bytes) = (Vec::new(), 0);
-    let schema = loop {
-        match next_piece(&mut messages).await? {
-            Some(piece) => {
-                bytes += piece.len();
-                ready.extend(decoder.decode(piece)?);
-            }
-            None => return Err(no_schema(bytes)),
+fn asked(features: Features, at: &Path<'_>) -> Result<Asked> {
+    match features {
+        Features::FeatureService(name) => Ok(Asked::Service(at.name("feature_service", &name)?)),
+        Features::References(api::FeatureReferences { references }) => {
+            let at = at.field("references");
+            let at = at.field("references");
+            let read = |(position, text): (usize, &String)| {
+                text.parse::<FeatureReference>().map_err(|error| at.index(position).invalid(error.message()))
+            };
+            Ok(Asked::References(references.iter().enumerate().map(read).collect::<Result<_>>()?))
         }
-        if let Some(schema) = decoder.schema() {
-            break schema;
-        }
-    };
-    let batches = try_stream! {
-        for batch in ready {
-            yield batch;
-        }
+    }
+}
+
+/// The pieces of a spine that is streamed in.
+fn pieces(mut messages: Streaming<api::GetHistoricalFeaturesRequest>) -> Pieces {
+    let pieces = try_stream! {
         while let Some(piece) = next_piece(&mut messages).await? {
-            for batch in decoder.decode(piece)? {
-                yield batch;
-            }
+            yield piece;
         }
-        decoder.finish()?;
     };
-    Ok(Spine::Stream { schema, batches: batches.boxed() })
+    pieces.boxed()
 }
 
 /// A spine that is streamed in beside the one that the request names would be ignored.
@@ -266,16 +250,6 @@ fn unless_pieces_come(mut events: Events, mut messages: Streaming<api::GetHistor
 
 fn two_spines() -> Error {
     Path::ROOT.field("spine").invalid("is streamed in and named by specification.spine_path, too: one of both is meant")
-}
-
-fn no_schema(bytes: usize) -> Error {
-    let spine = Path::ROOT.field("spine");
-    if bytes == 0 {
-        return spine.invalid("is missing: stream it in, or name a path");
-    }
-    let wrong =
-        format!("has no schema in its {bytes} bytes: it is to be an Arrow IPC stream (not an IPC file), in pieces");
-    spine.invalid(wrong)
 }
 
 fn unreadable(status: Status) -> Error {
@@ -318,5 +292,19 @@ fn answers(mut events: Events) -> impl Stream<Item = Result<api::GetHistoricalFe
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_that_is_none_is_named() {
+        let references = vec!["profile".to_owned(), "profile..age".to_owned()];
+        let features = Features::References(api::FeatureReferences { references });
+        let error = asked(features, &Path::ROOT.field("specification")).unwrap_err();
+        assert_eq!(error.violations()[0].field, "specification.references.references[1]");
+        assert!(error.message().contains("is not a feature reference"), "{error}");
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! [`Training::admit`] resolves names and asks whether the caller may have what they name, and may write where they say;
 //! [`Training::build`] makes the run. From then on a task of its own leads it ([`lead`]) and computes it on threads of their
-//! own ([`Threads`]), so a run ends however its caller goes, and neither other calls nor leases wait for a join. Runs whose
-//! process died are ended by whichever materializer is there ([`left_behind`]).
+//! own ([`Threads`]), so a run ends however its caller goes, and neither other calls nor leases wait for a join. It has its turn
+//! once its spine is there: what comes from a caller comes when the caller sends it ([`incoming`]). Runs whose process died
+//! are ended by whichever materializer is there ([`left_behind`]).
 
+mod incoming;
 mod lead;
 mod left_behind;
 mod threads;
@@ -33,8 +35,14 @@ use larder_service::{
 use larder_types::{Clock, Result, Revision};
 use tokio::sync::Semaphore;
 
-use self::lead::{Job, Lead};
-pub use self::threads::{THREAD_NAME, Threads};
+pub use self::{
+    incoming::Pieces,
+    threads::{THREAD_NAME, Threads},
+};
+use self::{
+    incoming::Rules,
+    lead::{Job, Lead},
+};
 use crate::lease::{ANSWER_WITHIN, Lease};
 
 /// Where a spine or a result is that has no path.
@@ -105,7 +113,7 @@ pub struct Training {
     pub places: Arc<Semaphore>,
     /// The most bytes of a record batch that is streamed in.
     pub largest_batch: usize,
-    /// How long a caller may take nothing of what is streamed to it.
+    /// How long a caller may take nothing of what is streamed to it, and bring nothing of what it streams in.
     pub idle_limit: Duration,
     /// Lead runs.
     pub tasks: Tasks,
@@ -148,6 +156,13 @@ impl Training {
         }
         read.extend(request.spine.iter().map(|spine| ("the spine".to_owned(), spine.clone())));
         self.sets.output(location, &read).await
+    }
+
+    /// A spine that is streamed in, once its schema is there.
+    pub async fn streamed_spine(&self, pieces: Pieces) -> Result<Spine> {
+        let great = Arc::clone(self.threads.great_batches());
+        let rules = Rules { largest_batch: self.largest_batch, idle_limit: self.idle_limit, great };
+        incoming::spine(pieces, rules).await
     }
 
     /// Builds the training set; `streamed` is its spine where the request names no path. A failure ends the run and then

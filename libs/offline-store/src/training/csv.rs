@@ -1,10 +1,11 @@
-//! Spines of CSV. Needed columns have the types that are needed; the types of the others are found by looking at every row.
+//! Spines of CSV. Needed columns have the types that are needed; the types of the others are found by looking at every row
+//! ([`csv_types`]).
 
 use std::{fs::File, path::Path as FsPath, path::PathBuf, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray},
-    csv::{ReaderBuilder, reader::Format},
+    csv::ReaderBuilder,
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use futures::{StreamExt, stream::BoxStream};
@@ -15,6 +16,7 @@ use tokio::{io::AsyncWriteExt, sync::mpsc, task::spawn_blocking};
 
 use super::{
     check::Needed,
+    csv_types::csv_types,
     input::{Input, SpineBatch, check_same},
 };
 use crate::storage::FoundFile;
@@ -30,7 +32,7 @@ pub(super) async fn open(path: &str, files: Vec<FoundFile>, needed: &Needed, fol
     }
     let mut found: Option<Schema> = None;
     for (file, copy) in files.iter().zip(&copies) {
-        let inferred = infer(file, copy).await?;
+        let inferred = infer(file, copy, needed).await?;
         found = Some(match found {
             Some(known) => unite(&known, &inferred, &files[0], file)?,
             None => inferred,
@@ -62,14 +64,14 @@ async fn copy(file: &FoundFile, to: PathBuf) -> Result<PathBuf> {
 }
 
 /// Reads all of it, on a thread that may wait.
-async fn infer(file: &FoundFile, copy: &FsPath) -> Result<Schema> {
-    let copy = copy.to_owned();
+async fn infer(file: &FoundFile, copy: &FsPath, needed: &Needed) -> Result<Schema> {
+    let (copy, needed) = (copy.to_owned(), needed.clone());
     let inferred = spawn_blocking(move || {
         let opened = File::open(copy).map_err(|error| Error::internal(error.to_string()))?;
-        Ok::<_, Error>(Format::default().with_header(true).infer_schema(opened, None))
+        Ok::<_, Error>(csv_types(&opened, |column| needed.type_of(column).is_some()))
     });
     let inferred = inferred.await.map_err(|error| Error::internal(error.to_string()))??;
-    inferred.map(|(schema, _)| schema).map_err(|error| unreadable(&file.version.path, &error.to_string()))
+    inferred.map_err(|error| unreadable(&file.version.path, &error.to_string()))
 }
 
 fn unreadable(file: &str, why: &str) -> Error {

@@ -88,7 +88,7 @@ async fn files(path: &str, roots: &Roots) -> Result<(Vec<FoundFile>, bool)> {
         match roots.list(path, extension).await {
             Ok(found) => files.extend(found),
             Err(error) if error.code() == ErrorCode::NotFound => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(named("spine", error)),
         }
     }
     if files.is_empty() {
@@ -122,6 +122,15 @@ fn parquet_batches(file: FoundFile) -> BoxStream<'static, Result<SpineBatch>> {
         file.check_unchanged().await?;
     };
     batches.boxed()
+}
+
+/// A wrong argument is that of this field, unless it says of which.
+pub(super) fn named(field: &str, error: Error) -> Error {
+    if error.code() != ErrorCode::InvalidArgument || !error.violations().is_empty() {
+        return error;
+    }
+    let description = error.message().to_owned();
+    error.with_violation(field, description)
 }
 
 /// A spine that cannot be read is the caller's to mend.

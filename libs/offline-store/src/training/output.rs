@@ -14,7 +14,10 @@ use parquet::{
     file::properties::WriterProperties,
 };
 
-use super::parquet_times::{parquet_batch, parquet_schema};
+use super::{
+    input::named,
+    parquet_columns::{check_parquet, parquet_batch, parquet_schema},
+};
 use crate::storage::{Place, Roots};
 
 /// Rows of a row group.
@@ -44,7 +47,7 @@ impl Output {
     }
 
     pub(super) async fn open(roots: &Roots, location: &str, read: &[(String, String)]) -> Result<Self> {
-        let found = roots.place(location)?;
+        let found = roots.place(location).map_err(|error| named("output", error))?;
         let wrong = |why: String| Error::invalid_field("output", format!("`{location}` {why}"));
         if found.path.extension() != Some(EXTENSION) {
             return Err(wrong("is written as Parquet: name it .parquet".to_owned()));
@@ -96,9 +99,10 @@ pub(super) async fn write(
     let Output { location, place } = output;
     let target = BufWriter::new(Arc::clone(&place.store), place.path.clone());
     let failed = |error| not_written(location, error);
+    check_parquet(&schema)?;
     let schema = parquet_schema(&schema);
     let mut writer = AsyncArrowWriter::try_new(target, Arc::clone(&schema), Some(properties)).map_err(failed)?;
-    let no_parquet = |error| Error::invalid_argument(format!("`{location}` cannot hold a time of the spine: {error}"));
+    let no_parquet = |error| Error::invalid_argument(format!("`{location}` cannot hold the spine: {error}"));
     let mut rows = 0;
     let written = async {
         while let Some(batch) = batches.try_next().await? {

@@ -153,6 +153,27 @@ async fn csv_and_parquet_and_streams_give_the_same_features() {
 }
 
 #[tokio::test]
+async fn digits_behind_a_zero_are_text_in_csv_unless_they_are_asked_for_as_a_number() {
+    let shop = Shop::stocked().await;
+    shop.write_text(
+        "spine.csv",
+        "t,zip,merchant_id,count\n1970-01-01T00:15:00Z,80331,01,10\n1970-01-01T00:15:00Z,01234,2,0\n",
+    );
+    let set = shop.prepare(references(&["merchant_risk"]), Spine::Path(shop.path("spine.csv"))).await.unwrap();
+    check(
+        &rows(set).await,
+        expect![[r#"
+        +----------------------+-------+-------------+-------+------+
+        | t                    | zip   | merchant_id | count | risk |
+        +----------------------+-------+-------------+-------+------+
+        | 1970-01-01T00:15:00Z | 80331 | 1           | 10    | 0.1  |
+        | 1970-01-01T00:15:00Z | 01234 | 2           | 0     | 0.2  |
+        +----------------------+-------+-------------+-------+------+
+    "#]],
+    );
+}
+
+#[tokio::test]
 async fn folders_of_a_spine_that_are_called_name_and_value_are_columns() {
     let shop = Shop::stocked().await;
     let of_merchant = |merchant: i64| {

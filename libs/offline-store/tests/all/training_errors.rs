@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Date32Array, Int64Array, NullArray, RecordBatch};
 use expect_test::{Expect, expect};
 use futures::StreamExt;
 use larder_definitions::selection::Asked;
-use larder_offline_store::training::{Spine, TrainingRequest};
+use larder_offline_store::training::{Spine, Target, TrainingRequest};
 
 use crate::fixture::{Shop, batch, minutes, references, service, texts};
 
@@ -103,6 +103,25 @@ async fn request_data_that_is_missing_or_of_another_type() {
     ] {
         refused(&shop, references(&["offer.cost"]), stream(batch(columns)), expected).await;
     }
+}
+
+/// Before any row of the spine is read.
+#[tokio::test]
+async fn columns_that_a_parquet_file_cannot_hold() {
+    let shop = Shop::stocked().await;
+    let interval: ArrayRef = Arc::new(arrow::array::IntervalMonthDayNanoArray::from(vec![None]));
+    let columns = || batch(vec![("t", minutes([1])), ("i", Arc::clone(&interval))]);
+    let schema = columns().schema();
+    let unread = Spine::Stream { schema, batches: futures::stream::pending().boxed() };
+    let request = shop.request(references(&["rate"]), unread);
+    let error = shop.sets().take_in(request, Target::Parquet).await.err().unwrap();
+    expect!["INVALID_ARGUMENT: the spine: column `i` has type interval(monthdaynano), which Parquet cannot hold: convert it, or leave it out"].assert_eq(&shop.text(&error));
+    let request = shop.request(references(&["rate"]), stream(columns()));
+    assert!(shop.sets().take_in(request, Target::Stream).await.is_ok());
+    let output = shop.sets().output(&shop.path("set.parquet"), &[]).await.unwrap();
+    let set = shop.prepare(references(&["rate"]), stream(columns())).await.unwrap();
+    let error = set.write(&output, |_| ()).await.unwrap_err();
+    assert_eq!(error.violations()[0].field, "spine.i");
 }
 
 /// The value as it stands there, and its row.

@@ -15,11 +15,14 @@ use futures::StreamExt;
 use larder_definitions::run::{Outcome, Progress, Run, RunPlan};
 use larder_offline_store::{
     history::ReadCounts,
-    training::{Output, TrainingRequest, TrainingSet, TrainingSets},
+    training::{Output, Spine, Target, TrainingRequest, TrainingSet, TrainingSets},
 };
 use larder_service::Shutdown;
 use larder_types::{Error, Result, Timestamp};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Instrument, instrument::WithSubscriber};
 
@@ -111,14 +114,8 @@ impl Lead {
     }
 
     async fn to_its_end(&self, job: Job, counts: &Arc<Counts>, told: &Told, stop: &CancellationToken) -> End {
-        // Each has memory of its own for its joins.
-        let _place = tokio::select! {
-            place = self.places.acquire() => place,
-            lost = self.keep_lease(counts, told) => return lost.into(),
-            () = told.closed() => return self.caller_gone(),
-            () = stop.cancelled() => return End::Stopping,
-        };
-        let computing = job.compute(Arc::clone(&self.lease), Arc::clone(counts), told.events.clone());
+        let (lease, places) = (Arc::clone(&self.lease), Arc::clone(&self.places));
+        let computing = job.compute(lease, places, Arc::clone(counts), told.events.clone());
         let Some(mut computing) = self.threads.spawn(computing.with_current_subscriber().in_current_span()) else {
             return End::Stopping;
         };
@@ -187,11 +184,31 @@ impl Lead {
 }
 
 impl Job {
-    /// Computes; gives where the result was written, if it was. It has then been read to its end otherwise.
-    async fn compute(self, lease: Arc<Lease>, counts: Arc<Counts>, told: Teller) -> Result<Option<String>> {
+    /// Computes once it has its turn; gives where the result was written, if it was. It has then been read to its end
+    /// otherwise.
+    async fn compute(
+        self,
+        lease: Arc<Lease>,
+        places: Arc<Semaphore>,
+        counts: Arc<Counts>,
+        told: Teller,
+    ) -> Result<Option<String>> {
         let Self { sets, set, output, started_at } = self;
         let revision = set.catalog.revision;
-        let prepared = sets.prepare(set).await?;
+        let target = if output.is_some() { Target::Parquet } else { Target::Stream };
+        // Files are read as fast as they can be. A spine that is streamed in comes when its caller sends it, and whoever waits
+        // for a turn does not wait for that.
+        let (spooled, _turn) = match set.spine {
+            Spine::Path(_) => {
+                let turn = turn(&places).await?;
+                (sets.take_in(set, target).await?, turn)
+            }
+            Spine::Stream { .. } => {
+                let spooled = sets.take_in(set, target).await?;
+                (spooled, turn(&places).await?)
+            }
+        };
+        let prepared = sets.plan(spooled).await?;
         let _ = counts.history.set(prepared.counts().clone());
         let plan = RunPlan {
             revision,
@@ -200,6 +217,8 @@ impl Job {
             parts: Vec::new(),
             watermarks: Vec::new(),
             spine: Some(prepared.spine().clone()),
+            gone: Vec::new(),
+            meets: 0,
         };
         lease.plan(&plan).await?;
         match output {
@@ -211,6 +230,11 @@ impl Job {
             None => stream(prepared, &counts, &told).await.map(|()| None),
         }
     }
+}
+
+/// Each has memory of its own for its joins.
+async fn turn(places: &Semaphore) -> Result<SemaphorePermit<'_>> {
+    places.acquire().await.map_err(|error| Error::internal(format!("the turns of training sets: {error}")))
 }
 
 async fn stream(set: TrainingSet, counts: &Counts, told: &Teller) -> Result<()> {

@@ -3,20 +3,27 @@
 //! A join takes a thread for as long as it has rows, and there may be several. On threads of their own they share the
 //! processors with everything else by the operating system's measure, instead of keeping online reads and leases waiting.
 
-use std::{num::NonZero, thread::available_parallelism};
+use std::{num::NonZero, sync::Arc, thread::available_parallelism};
 
 use larder_types::{Error, Result};
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::Semaphore,
+};
 use tokio_util::task::AbortOnDropHandle;
 
 /// What the threads are called.
 pub const THREAD_NAME: &str = "training-set";
+
+/// How many spines that are streamed in may hold great batches at once.
+const GREAT_BATCHES: usize = 2;
 
 /// As many as there are processors, and as many again as wait for disks.
 #[derive(Debug)]
 pub struct Threads {
     /// Taken when this is dropped.
     runtime: Option<Runtime>,
+    great_batches: Arc<Semaphore>,
 }
 
 impl Threads {
@@ -28,7 +35,12 @@ impl Threads {
             Error::resource_exhausted(format!("the threads of training sets cannot be started: {error}"))
                 .with_source(error)
         })?;
-        Ok(Self { runtime: Some(runtime) })
+        Ok(Self { runtime: Some(runtime), great_batches: Arc::new(Semaphore::new(GREAT_BATCHES)) })
+    }
+
+    /// The places of spines that hold great batches while they come in.
+    pub(super) fn great_batches(&self) -> &Arc<Semaphore> {
+        &self.great_batches
     }
 
     /// Does `work` on them. It is given up when the handle is dropped.

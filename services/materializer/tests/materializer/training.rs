@@ -8,14 +8,18 @@ use std::{
     time::Duration,
 };
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::{
+    array::{ArrayRef, Int64Array, IntervalMonthDayNanoArray, RecordBatch, TimestampMicrosecondArray},
+    datatypes::IntervalMonthDayNano,
+};
 use futures::{Stream, StreamExt, stream};
-use larder_client::{Asked, TrainingSet, TrainingSetEvent, TrainingSetStream};
+use larder_client::{Asked, MaterializerClient, TrainingSet, TrainingSetEvent, TrainingSetStream};
 use larder_definitions::run::{LEASE_TERM, Run, RunRequest, RunState, Scope, TrainingSetRequest};
 use larder_materializer::{config::Config, training::THREAD_NAME};
 use larder_service::config::{ByteSize, Span};
 use larder_types::{Error, ErrorCode, Result, Revision};
-use tokio::sync::oneshot;
+use parquet::arrow::ArrowWriter;
+use tokio::{sync::oneshot, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -107,18 +111,23 @@ async fn one_whose_caller_goes_away_is_cancelled() {
     }
 }
 
+/// One that has its turn until its result is read, which nobody does.
+async fn unread(feed: &Feed, client: &MaterializerClient) -> TrainingSetStream {
+    let mut events = client.training_set(&set(feed), stream::iter([Ok(spine_of(200_000))])).await.unwrap();
+    let run = started(&mut events).await;
+    // Its plan is fixed once it has its turn.
+    while feed.run(&run.id).await.plan.is_none() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    events
+}
+
 /// Two at once is the default.
 #[tokio::test]
 async fn one_waits_for_its_turn_while_others_are_computed() {
     let feed = feed().await;
     let (client, _shutdown) = feed.service();
-    let mut others = Vec::new();
-    for _ in 0..2 {
-        let mut events = client.training_set(&set(&feed), endless()).await.unwrap();
-        started(&mut events).await;
-        assert!(matches!(events.next().await, Some(Ok(TrainingSetEvent::Progress(_)))));
-        others.push(events);
-    }
+    let mut others = vec![unread(&feed, &client).await, unread(&feed, &client).await];
     let mut waiting = client.training_set(&set(&feed), stream::iter([Ok(spine_of_three())])).await.unwrap();
     let run = started(&mut waiting).await;
     for _ in 0..2 {
@@ -129,10 +138,10 @@ async fn one_waits_for_its_turn_while_others_are_computed() {
     assert_eq!(all(waiting).await.unwrap().1, 3);
 
     // One that waits can be cancelled, and its caller can go.
-    others.push(client.training_set(&set(&feed), endless()).await.unwrap());
-    started(others.last_mut().unwrap()).await;
+    others.push(unread(&feed, &client).await);
     for goes in [true, false] {
-        let mut waiting = client.training_set(&set(&feed), endless()).await.unwrap();
+        let spine = stream::iter([Ok(spine_of_three())]);
+        let mut waiting = client.training_set(&set(&feed), spine).await.unwrap();
         let run = started(&mut waiting).await;
         if goes {
             drop(waiting);
@@ -141,6 +150,93 @@ async fn one_waits_for_its_turn_while_others_are_computed() {
         }
         assert_eq!(feed.ended(&run.id).await.state, RunState::Cancelled);
     }
+}
+
+/// More of them than have their turn at once.
+#[tokio::test]
+async fn callers_who_never_finish_their_spines_keep_nobody_waiting() {
+    let feed = feed().await;
+    let config = Config { concurrent_training_sets: 1, ..Config::default() };
+    let (client, _shutdown) = feed.service_of(&config, feed.to_registry.clone(), feed.store.clone());
+    let mut unfinished = Vec::new();
+    for _ in 0..5 {
+        let mut events = client.training_set(&set(&feed), endless()).await.unwrap();
+        started(&mut events).await;
+        unfinished.push(events);
+    }
+    for _ in 0..2 {
+        let other = client.training_set(&set(&feed), stream::iter([Ok(spine_of_three())])).await.unwrap();
+        assert_eq!(all(other).await.unwrap().1, 3);
+    }
+    // Nor does one whose turn comes while they send on.
+    let path = feed.path("../spine.parquet");
+    let mut file = ArrowWriter::try_new(fs::File::create(&path).unwrap(), spine_of_three().schema(), None).unwrap();
+    file.write(&spine_of_three()).unwrap();
+    file.close().unwrap();
+    let spine_path = Some(path.canonicalize().unwrap().to_str().unwrap().to_owned());
+    let named = client.training_set(&TrainingSet { spine_path, ..set(&feed) }, stream::empty()).await.unwrap();
+    assert_eq!(all(named).await.unwrap().1, 3);
+    for events in &mut unfinished {
+        assert!(matches!(events.next().await, Some(Ok(TrainingSetEvent::Progress(_)))));
+    }
+}
+
+#[tokio::test]
+async fn one_whose_spine_does_not_go_on_ends() {
+    let feed = feed().await;
+    let mut config = Config::default();
+    config.server.stream_idle_limit = Span::seconds(1);
+    let (client, _shutdown) = feed.service_of(&config, feed.to_registry.clone(), feed.store.clone());
+    let mut events = client.training_set(&set(&feed), endless()).await.unwrap();
+    let run = started(&mut events).await;
+    let error = all(events).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Unavailable, "{error}");
+    assert!(error.message().contains("materializer.server.stream_idle_limit"), "{error}");
+    assert_eq!(feed.ended(&run.id).await.state, RunState::Failed);
+}
+
+/// Before anything is made for it, or computed.
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_told_with_its_field() {
+    let feed = feed().await;
+    let (client, _shutdown) = feed.service();
+    let root = feed.path("..").canonicalize().unwrap();
+    let inside = |name: &str| Some(root.join(name).to_str().unwrap().to_owned());
+    let relative = || Some("set.parquet".to_owned());
+    let nothing = IntervalMonthDayNanoArray::from(vec![IntervalMonthDayNano::ZERO]);
+    let columns = |batch: RecordBatch| {
+        [("i", Arc::new(nothing.clone()) as ArrayRef)]
+            .into_iter()
+            .chain([("id", batch.column(0).clone()), ("t", batch.column(1).clone())])
+    };
+    let interval = RecordBatch::try_from_iter(columns(spine_of(1))).unwrap();
+    let plain = set(&feed);
+    for (set, spine, field, says) in [
+        (TrainingSet { spine_path: relative(), ..plain.clone() }, None, "spine", "is a relative path"),
+        (TrainingSet { spine_path: inside("[/x.parquet"), ..plain.clone() }, None, "spine", "is not a pattern"),
+        (
+            TrainingSet { output_path: relative(), ..plain.clone() },
+            Some(spine_of_three()),
+            "output",
+            "is a relative path",
+        ),
+        (
+            TrainingSet { output_path: inside("set.parquet"), ..plain.clone() },
+            Some(interval),
+            "spine.i",
+            "which Parquet cannot hold",
+        ),
+    ] {
+        let error = match client.training_set(&set, stream::iter(spine.map(Ok))).await {
+            Ok(events) => all(events).await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert_eq!(error.code(), ErrorCode::InvalidArgument, "{error}");
+        let fields: Vec<_> = error.violations().iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(fields, [field], "{error}");
+        assert!(error.message().contains(says), "{error}");
+    }
+    assert!(feed.all_runs().await.iter().all(|run| run.plan.is_none()));
 }
 
 #[tokio::test]
