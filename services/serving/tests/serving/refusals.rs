@@ -131,7 +131,7 @@ fn wrong_columns() -> Vec<Case> {
             both(ints(&[1, 2]), Arc::new(StringArray::from(vec!["x".to_owned(), "x".repeat(5_000)]))),
             wrong,
             "entities.sku",
-            "row 1: ",
+            "row 2: ",
         ),
         (
             both(ints(&[1]), Arc::new(StringArray::from(vec!["x".repeat(5_000)]))),
