@@ -84,7 +84,9 @@ impl Keys {
 fn too_long(fetch: &Fetch, columns: &[ArrayRef], row: usize, error: &Error) -> Error {
     let parts = fetch.key_columns.iter().zip(columns);
     match parts.max_by_key(|(_, values)| bytes_between(values, row, row + 1)) {
-        Some((name, _)) => Error::invalid_field(format!("entities.{name}"), format!("row {}: {}", row + 1, error.message())),
+        Some((name, _)) => {
+            Error::invalid_field(format!("entities.{name}"), format!("row {}: {}", row + 1, error.message()))
+        }
         None => Error::invalid_argument(error.message()),
     }
 }
