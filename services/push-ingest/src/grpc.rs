@@ -72,9 +72,10 @@ impl PushService for PushGrpc {
             let (service, room) = (Arc::clone(&in_order), room.clone());
             async move {
                 let message = message.map_err(of_unreadable_request)?;
-                let place = room.enter(encoded_len(&message), patience).await;
-                let rows = message.request.as_ref().map_or(0, unrecorded);
-                Ok(Placed { created: service.created_now(rows), message, place })
+                let rows = message.request.as_ref().map_or(0, |request| request.event_times.len());
+                let place = room.enter(rows, encoded_len(&message), patience).await;
+                let unrecorded = message.request.as_ref().map_or(0, unrecorded);
+                Ok(Placed { created: service.created_now(unrecorded), message, place })
             }
         });
         let answers = placed.map(move |placed: Result<_, Status>| {

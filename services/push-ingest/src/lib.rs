@@ -2,7 +2,7 @@
 //! features for callers.
 //!
 //! A request is taken apart in [`grpc`], checked in [`batch`] against what its source consists of ([`feeds`]), and brought
-//! in by [`ingest`]; [`online`] makes the writes for each view. How many bytes are on their way is bounded by [`room`], how long
+//! in by [`ingest`]; [`online`] makes the writes for each view. How much is on its way is bounded by [`room`], how long
 //! a call waits by [`mod@answer_by`].
 
 pub mod answer_by;

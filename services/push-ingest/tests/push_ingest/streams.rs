@@ -1,13 +1,22 @@
 //! The streaming form: an acknowledgement for each batch, in order, and no more on its way than is good.
 
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
 use futures::{StreamExt, stream};
 use larder_client::{PushBatch, PushClient, RowResult, Target, TargetState, Transport, Written};
 use larder_service::config::ByteSize;
-use larder_types::ErrorCode;
+use larder_types::{Clock, ErrorCode};
 
 use crate::{
     failing::Fate,
-    sandbox::{Sandbox, assert_results, name},
+    sandbox::{Sandbox, assert_results, columns, name},
 };
 
 /// As many batches of a stream are worked on at the same time.
@@ -127,7 +136,7 @@ async fn a_stream_of_many_small_batches_waits_for_the_service() {
     let outcomes = tokio::spawn(outcomes.collect::<Vec<_>>());
     sandbox.store.arrived(u32::try_from(AHEAD).unwrap()).await;
     // Time for all that the windows let through to come and wait.
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     sandbox.store.let_be(Fate::Done);
     let outcomes = outcomes.await.unwrap();
     let good = outcomes.iter().filter(|outcome| outcome.as_ref().is_ok_and(|outcome| outcome.result.is_ok())).count();
@@ -169,4 +178,63 @@ async fn a_client_sends_no_more_than_may_be_unacknowledged() {
     assert_eq!(outcomes.await.unwrap().len(), 20);
     assert_eq!(sandbox.store.most_at_once(), 3);
     assert_eq!(sandbox.served(&["a"]).await[0].0, "19", "the last of a stream is the newest");
+}
+
+/// Batches of so many rows: few bytes, and much to do for the stores.
+fn great_batches(sandbox: &Sandbox, count: i64, rows: i64) -> impl Iterator<Item = PushBatch> + use<> {
+    let (template, now) = (sandbox.batch("", &[], &[]), sandbox.clock.now());
+    (0..count).map(move |number: i64| {
+        let customers: Vec<String> = (0..rows).map(|row| format!("{number}-{row}")).collect();
+        let customers: Vec<&str> = customers.iter().map(String::as_str).collect();
+        PushBatch {
+            batch_id: Some(number.to_string()),
+            columns: columns(&customers, &vec![number; customers.len()]),
+            event_times: vec![now; customers.len()],
+            ..template.clone()
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_of_one_row_is_answered_beside_a_stream_that_sends_all_it_can() {
+    const BATCHES: usize = 3;
+    let sandbox = Sandbox::start().await;
+    let batches = great_batches(&sandbox, 3, 10_000);
+    let outcomes = sandbox.client().push_stream(stream::iter(batches), BATCHES).await.unwrap();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&answered);
+    let streaming = tokio::spawn(outcomes.for_each(move |outcome| {
+        assert!(outcome.unwrap().result.is_ok());
+        counted.fetch_add(1, Ordering::SeqCst);
+        async {}
+    }));
+    sandbox.store.arrived(3).await;
+    sandbox.push(sandbox.batch("one", &["ann"], &[7])).await.unwrap();
+    let before = answered.load(Ordering::SeqCst);
+    assert!(before < BATCHES, "all of the stream was written before");
+    assert_eq!(sandbox.served(&["ann"]).await[0].0, "7");
+    streaming.await.unwrap();
+    assert_eq!(answered.load(Ordering::SeqCst), BATCHES);
+}
+
+/// What was not begun is not worked off when nobody waits for it any more; what was begun is brought to its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_that_wait_are_dropped_with_their_stream() {
+    let sandbox = Sandbox::start().await;
+    let client = sandbox.client();
+    sandbox.store.let_be(Fate::Held);
+    let batches = great_batches(&sandbox, 64, 20_000);
+    let outcomes = client.push_stream(stream::iter(batches), 64).await.unwrap();
+    let streaming = tokio::spawn(outcomes.collect::<Vec<_>>());
+    sandbox.store.arrived(3).await;
+    // Time for more to come, if they could.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    streaming.abort();
+    assert!(streaming.await.unwrap_err().is_cancelled());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    sandbox.store.let_be(Fate::Lost);
+    sandbox.tasks.stop(Duration::from_secs(60)).await.unwrap();
+    let batches: BTreeSet<_> = sandbox.logged().await.into_iter().map(|row| row.batch).collect();
+    assert_eq!(batches.into_iter().collect::<Vec<_>>(), ["0", "1", "2"]);
+    assert_eq!(sandbox.store.most_at_once(), 3);
 }
