@@ -68,7 +68,7 @@ impl KeyEncoder {
     pub fn encode(&self, columns: &[ArrayRef], rows: usize) -> Result<EncodedKeys> {
         let (keys, refused) = self.encode_each(columns, rows)?;
         match refused.into_iter().next() {
-            Some((row, error)) => Err(error.context(format_args!("row {row}"))),
+            Some((row, error)) => Err(error.context(format_args!("row {}", row + 1))),
             None => Ok(keys),
         }
     }

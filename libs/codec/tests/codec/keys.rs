@@ -54,7 +54,7 @@ fn a_key_over_the_limit_is_refused_by_its_row_and_the_others_are_not() {
     let encoder = encoder(&[KeyType::String]);
     let error = encoder.encode(&columns, 3).unwrap_err();
     assert_eq!(error.code(), ErrorCode::InvalidArgument);
-    assert_eq!(error.message(), "row 1: the entity key takes 4097 bytes, at most 4096 are allowed");
+    assert_eq!(error.message(), "row 2: the entity key takes 4097 bytes, at most 4096 are allowed");
     let (keys, refused) = encoder.encode_each(&columns, 3).unwrap();
     assert_eq!(keys.iter().map(|key| key.map(<[u8]>::len)).collect::<Vec<_>>(), [Some(4096), None, Some(5)]);
     assert_eq!(refused.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [1]);
