@@ -1,6 +1,6 @@
 //! What can be set of `larder up`.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use larder_service::config::{ByteSize, Config as Checked, Problems, TelemetryConfig};
 use serde::{Deserialize, Serialize};
@@ -34,10 +34,36 @@ impl Checked for Config {
         problems.section("push_ingest", |problems| self.push_ingest.check(problems));
         problems.section("materializer", |problems| self.materializer.check(problems));
         self.check_agreement(problems);
+        self.check_ports(problems);
     }
 }
 
 impl Config {
+    /// No two of them listen at one address. Port 0 is another one each time.
+    fn check_ports(&self, problems: &mut Problems) {
+        let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
+        for (key, address) in [
+            ("registry.server.listen", self.registry.server.listen),
+            ("serving.server.listen", self.serving.server.listen),
+            ("push_ingest.server.listen", self.push_ingest.server.listen),
+            ("materializer.server.listen", self.materializer.server.listen),
+            ("serving.server.admin_listen", self.serving.server.admin_listen),
+        ] {
+            let overlaps = |other: &SocketAddr| {
+                let (one, other) = (address.ip(), other.ip());
+                one == other || one.is_unspecified() || other.is_unspecified()
+            };
+            let same = taken
+                .iter()
+                .find(|(_, other)| address.port() != 0 && other.port() == address.port() && overlaps(other));
+            if let Some((other, of_other)) = same {
+                problems
+                    .add(key, format!("is the port of {other}, too, which is {of_other}: each needs one of its own"));
+            }
+            taken.push((key, address));
+        }
+    }
+
     /// All services use one online store: keys that one of them does not find, or rows that one of them keeps for longer, are
     /// a mistake that nothing else would tell.
     fn check_agreement(&self, problems: &mut Problems) {

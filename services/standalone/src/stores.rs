@@ -9,7 +9,11 @@
 //! <data>/spill/        what does not fit in memory, while it is worked on; emptied at each start
 //! ```
 
-use std::{path::Path as FsPath, sync::Arc, time::Duration};
+use std::{
+    path::{Path as FsPath, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use larder_connections::{DurableLocal, FolderLock, check_folder_format};
 use larder_online_store::{EmbeddedConfig, EmbeddedStore, OnlineStore};
@@ -67,8 +71,34 @@ pub fn open(folder: &FsPath, online_cache: usize) -> Result<(DataFolder, Stores)
     Ok((DataFolder { _lock: lock }, stores))
 }
 
+/// The files that make a folder Larder's; [`larder_connections`] writes them.
+const LOCK_FILE: &str = "lock";
+const FORMAT_FILE: &str = "format";
+
 /// What a folder without a format may have: what is there before the format is written, and what a fresh file system has.
-const BEFORE_FORMAT: [&str; 3] = ["lock", "format.new", "lost+found"];
+const BEFORE_FORMAT: [&str; 3] = [LOCK_FILE, "format.new", "lost+found"];
+
+/// As many links as lead to a file at most: more go in a circle.
+const MOST_LINKS: usize = 40;
+
+/// The data folder of Larder that a file is in, or would be in once it is made; links to it and on the way are followed.
+/// Nothing but the stores may write there.
+pub fn data_folder_around(file: &FsPath) -> Option<PathBuf> {
+    let mut place = std::path::absolute(file).ok()?;
+    for _ in 0..MOST_LINKS {
+        let there = place.ancestors().find_map(|ancestor| std::fs::canonicalize(ancestor).ok())?;
+        if let Some(folder) = there.ancestors().find(|folder| is_data_folder(folder)) {
+            return Some(folder.to_owned());
+        }
+        // One that leads to what is not there yet has no true name.
+        place = place.parent()?.join(std::fs::read_link(&place).ok()?);
+    }
+    None
+}
+
+fn is_data_folder(folder: &FsPath) -> bool {
+    [LOCK_FILE, FORMAT_FILE].iter().all(|name| folder.join(name).is_file())
+}
 
 /// A folder that has a format is Larder's; one that has none and other things in it is not, and stays as it is.
 fn check_ours(folder: &FsPath) -> Result<()> {
@@ -77,7 +107,7 @@ fn check_ours(folder: &FsPath) -> Result<()> {
     let mut names: Vec<String> = names.filter(|name| !BEFORE_FORMAT.contains(&name.as_str())).collect();
     names.sort();
     match names.first() {
-        Some(first) if !names.iter().any(|name| name == "format") => Err(Error::failed_precondition(format!(
+        Some(first) if !names.iter().any(|name| name == FORMAT_FILE) => Err(Error::failed_precondition(format!(
             "the folder {} is not Larder's: it has {first} in it and no file `format`. Name another folder with --data (or \
              the setting `data`): an empty one, or one that is not there yet",
             folder.display()
@@ -87,7 +117,7 @@ fn check_ours(folder: &FsPath) -> Result<()> {
 }
 
 /// Where work that does not fit in memory goes.
-pub fn spill_folder(folder: &FsPath) -> std::path::PathBuf {
+pub fn spill_folder(folder: &FsPath) -> PathBuf {
     folder.join("spill")
 }
 

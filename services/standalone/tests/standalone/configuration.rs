@@ -113,3 +113,29 @@ fn what_services_of_one_store_have_to_agree_on_is_checked() {
         }
     }
 }
+
+/// Two that want one port name each other; nobody else is to blame.
+#[test]
+fn a_port_is_taken_by_one_of_them() {
+    let load = |settings: &[(&str, &str)]| {
+        let layers = settings.iter().fold(Layers::new(), |layers, (key, value)| layers.flag("--set", key, *value));
+        layers.load::<Config>().map(drop).map_err(|error| error.to_string())
+    };
+    let (serving, push, admin) = ("serving.server.listen", "push_ingest.server.listen", "serving.server.admin_listen");
+    for (settings, message) in [
+        (
+            &[(serving, "127.0.0.1:6570")][..],
+            "serving.server.listen (--set): is the port of registry.server.listen, too",
+        ),
+        (&[(serving, "0.0.0.0:6570")], "serving.server.listen (--set): is the port of registry.server.listen, too"),
+        (
+            &[(serving, "127.0.0.1:1"), (admin, "127.0.0.1:1")],
+            "admin_listen (--set): is the port of serving.server.listen",
+        ),
+    ] {
+        let error = load(settings).unwrap_err();
+        assert!(error.contains(message), "{error}");
+    }
+    load(&[(serving, "127.0.0.1:0"), (push, "127.0.0.1:0")]).unwrap();
+    load(&[(serving, "127.0.0.2:6570")]).unwrap();
+}
