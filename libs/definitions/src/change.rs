@@ -232,6 +232,10 @@ fn check_said(origin: &str, message: &str) -> Result<()> {
         let message = "is empty: say who declares, e.g. the repository's name";
         return Err(Error::invalid_field("origin", message));
     }
+    // It is told to whoever meets it, on a line of theirs.
+    if origin.contains(char::is_control) {
+        return Err(Error::invalid_field("origin", "has control characters, e.g. a line break: write it on one line"));
+    }
     for (field, text, longest) in [("origin", origin, LONGEST_ORIGIN), ("message", message, LONGEST_MESSAGE)] {
         if text.len() > longest {
             return Err(Error::invalid_field(field, format!("has {} bytes: at most {longest} are kept", text.len())));

@@ -10,10 +10,11 @@ mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use larder_types::{Name, near_names};
+use larder_types::{KeyType, Name, ValueType, near_names};
 
 use crate::{
-    Entity, FeatureService, FeatureView, Object, ObjectKind, OnDemandFeatureView, Problem, Source, SourceKind,
+    Entity, Feature, FeatureService, FeatureView, JoinKey, Object, ObjectKind, OnDemandFeatureView, Problem, Source,
+    SourceKind,
 };
 
 pub(crate) use self::broken::{Broken, object_of};
@@ -99,13 +100,6 @@ impl<'a> Index<'a> {
         }
     }
 
-    fn source_is_push(&self, name: &Name) -> Option<bool> {
-        self.sources.get(name.as_str()).map(|source| match source.kind {
-            SourceKind::Push(_) => true,
-            SourceKind::Parquet(_) | SourceKind::Postgres(_) => false,
-        })
-    }
-
     /// Every view's name, of both kinds.
     fn view_names(&self) -> impl Iterator<Item = &'a str> {
         self.feature_views.keys().chain(self.on_demand_feature_views.keys()).copied()
@@ -125,20 +119,49 @@ impl<'a> Checker<'a> {
         self.problems.push(Problem::new(path, message));
     }
 
-    fn is_broken(&self, kind: ObjectKind, name: &Name) -> bool {
-        self.broken.has(kind, name)
+    /// Whether no feature of a view is missing here because it could not be read.
+    fn features_are_known(&self, kind: ObjectKind, view: &Name) -> bool {
+        !self.broken.unread(kind, view, "features").names
     }
 
-    /// Whether the view, or one of its entities, could not be read completely.
-    fn is_view_broken(&self, view: &FeatureView) -> bool {
-        self.is_broken(ObjectKind::FeatureView, &view.name)
-            || view.entities.iter().any(|entity| self.is_broken(ObjectKind::Entity, entity))
+    /// Whether all entities of the view are known, and all their join keys.
+    fn keys_are_known(&self, view: &FeatureView) -> bool {
+        let (list, is_empty) = ("entities", view.entities.is_empty());
+        !self.broken.unread_optional(ObjectKind::FeatureView, &view.name, list, is_empty).names
+            && view.entities.iter().all(|entity| {
+                self.index.entities.contains_key(entity.as_str())
+                    && !self.broken.unread(ObjectKind::Entity, entity, "join_keys").names
+            })
+    }
+
+    /// The type of the entity's join key; none where it could not be read.
+    fn type_of_key(&self, entity: &Entity, key: &JoinKey) -> Option<KeyType> {
+        let unread = self.broken.unread(ObjectKind::Entity, &entity.name, "join_keys");
+        (!unread.may_differ(&key.name, "type")).then_some(key.key_type)
+    }
+
+    /// The type of the view's feature; none where it could not be read.
+    fn type_of_feature(&self, view: &FeatureView, feature: &Feature) -> Option<ValueType> {
+        let unread = self.broken.unread(ObjectKind::FeatureView, &view.name, "features");
+        (!unread.may_differ(&feature.name, "type")).then_some(feature.value_type)
+    }
+
+    /// Whether the source is a push source; none where it is not known, or not there.
+    fn source_is_push(&self, name: &Name) -> Option<bool> {
+        let source = self.index.sources.get(name.as_str())?;
+        if self.broken.has_strange(ObjectKind::Source, name) {
+            return None;
+        }
+        Some(match source.kind {
+            SourceKind::Push(_) => true,
+            SourceKind::Parquet(_) | SourceKind::Postgres(_) => false,
+        })
     }
 
     /// Names that start with two underscores are Larder's own.
     fn check_name(&mut self, path: &str, name: &Name) {
         if name.as_str().starts_with("__") {
-            self.problem(path, format!("`{name}`: names that start with two underscores are kept for Larder itself"));
+            self.problem(path, kept_for_larder(name));
         }
     }
 
@@ -172,7 +195,7 @@ impl<'a> Checker<'a> {
     fn entity(&mut self, entity: &Entity) {
         let path = path(ObjectKind::Entity, &entity.name);
         self.check_name(&path, &entity.name);
-        if entity.join_keys.is_empty() && !self.is_broken(ObjectKind::Entity, &entity.name) {
+        if entity.join_keys.is_empty() && !self.broken.has_field(ObjectKind::Entity, &entity.name, "join_keys") {
             self.problem(format!("{path}.join_keys"), "an entity has at least one join key");
         }
         self.check_distinct(&format!("{path}.join_keys"), "join key", entity.join_keys.iter().map(|key| &key.name));
@@ -184,29 +207,33 @@ impl<'a> Checker<'a> {
     fn source(&mut self, source: &Source) {
         let path = path(ObjectKind::Source, &source.name);
         self.check_name(&path, &source.name);
-        if self.is_broken(ObjectKind::Source, &source.name) {
-            return;
-        }
+        // What is a stand-in, was told when it was read.
+        let is_told = |field: &str| self.broken.has_field(ObjectKind::Source, &source.name, field);
+        let mut filled: Vec<(&str, &str)> = Vec::new();
         let (event_time, created_time) = match &source.kind {
             SourceKind::Parquet(parquet) => {
-                let path = format!("{path}.parquet.path");
-                self.check_filled(&path, &parquet.path);
-                self.check_absolute(&path, &parquet.path);
+                filled.push(("parquet.path", &parquet.path));
                 (&parquet.event_time, &parquet.created_time)
             }
             SourceKind::Postgres(postgres) => {
-                self.check_filled(&format!("{path}.postgres.connection"), &postgres.connection);
-                match &postgres.relation {
-                    crate::Relation::Table(table) => self.check_filled(&format!("{path}.postgres.table"), table),
-                    crate::Relation::Query(query) => self.check_filled(&format!("{path}.postgres.query"), query),
-                }
+                filled.push(("postgres.connection", &postgres.connection));
+                filled.push(match &postgres.relation {
+                    crate::Relation::Table(table) => ("postgres.table", table),
+                    crate::Relation::Query(query) => ("postgres.query", query),
+                });
                 (&postgres.event_time, &postgres.created_time)
             }
             SourceKind::Push(_) => return,
         };
-        self.check_filled(&format!("{path}.event_time"), event_time);
-        if let Some(created_time) = created_time {
-            self.check_filled(&format!("{path}.created_time"), created_time);
+        filled.push(("event_time", event_time));
+        filled.extend(created_time.iter().map(|created_time| ("created_time", created_time.as_str())));
+        filled.retain(|(field, _)| !is_told(field));
+        for (field, text) in filled {
+            let path = format!("{path}.{field}");
+            self.check_filled(&path, text);
+            if field == "parquet.path" {
+                self.check_absolute(&path, text);
+            }
         }
     }
 
@@ -223,6 +250,11 @@ impl<'a> Checker<'a> {
             self.problem(path, "is empty");
         }
     }
+}
+
+/// What is said of a name that begins with two underscores.
+pub(crate) fn kept_for_larder(name: &Name) -> String {
+    format!("`{name}`: names that start with two underscores are kept for Larder itself")
 }
 
 /// Whether a path means the same wherever it is opened; files of definitions have it made so when they are read.

@@ -20,7 +20,7 @@ use std::{
 
 use larder_types::{Error, Name};
 
-pub use self::paths::{definition_files, found_files};
+pub use self::paths::{FoundFiles, definition_files, first_files, found_files};
 use self::{
     convert::IntoObject,
     language::FileText,
@@ -99,14 +99,14 @@ fn read_files(path: &Path, references: References) -> Result<FeatureRepository, 
             Err(error) => reading.problems.extend(unreadable(file, error)),
         }
     }
-    reading.finish(&path.display().to_string(), references)
+    reading.finish(references)
 }
 
 /// As [`read_folder`] for a single text; `file` is what its problems call it, relative paths start at `base`.
 pub fn read_text(file: &str, base: &Path, text: &str) -> Result<FeatureRepository, Vec<Problem>> {
     let mut reading = Reading::default();
     reading.read(file, base, text);
-    reading.finish(file, References::Here)
+    reading.finish(References::Here)
 }
 
 /// The JSON Schema of a definition file, for editors.
@@ -114,6 +114,14 @@ pub fn json_schema() -> serde_json::Value {
     let mut schema = schemars::schema_for!(FileText);
     schema.insert("title".to_owned(), "Larder definitions".into());
     schema.to_value()
+}
+
+/// Keys of the configuration of `larder up`, none of which is a field of a definition file.
+const SETTINGS: [&str; 7] = ["data", "online_cache", "telemetry", "registry", "serving", "push_ingest", "materializer"];
+
+fn is_configuration(document: &Node) -> bool {
+    let Value::Map(entries) = &document.value else { return false };
+    !entries.is_empty() && entries.iter().all(|(key, _)| SETTINGS.contains(&key.text.as_str()))
 }
 
 /// The most problems that are told at once.
@@ -129,10 +137,27 @@ fn first_of(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
+/// The most files that a message names.
+const MOST_FILES: usize = 5;
+
+fn no_project(files: &[String]) -> String {
+    match files {
+        [file] => format!("{file} does not say which project it declares: write `project: <name>` in it"),
+        files => {
+            let more = files.len().saturating_sub(MOST_FILES);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let named = files.iter().take(MOST_FILES).map(String::as_str).collect::<Vec<_>>().join(", ");
+            format!("none of {named}{more} says which project is declared: write `project: <name>` in one of them")
+        }
+    }
+}
+
 /// Files read so far.
 #[derive(Default)]
 struct Reading {
     project: Option<(Name, Location)>,
+    /// As messages call them.
+    files: Vec<String>,
     /// The first declaration of each object, then the second ones, and so on.
     declarations: Vec<BTreeMap<ObjectId, Object>>,
     places: Places,
@@ -158,6 +183,7 @@ impl Reading {
 
     fn read(&mut self, file: &str, base: &Path, text: &str) {
         let file: Arc<str> = file.into();
+        self.files.push(file.to_string());
         let mut reader = Reader::new(file.clone());
         match node::parse(text) {
             Ok(documents) => {
@@ -174,6 +200,11 @@ impl Reading {
         if matches!(document.value, Value::Null) {
             return;
         }
+        if is_configuration(document) {
+            let message =
+                "these are settings of `larder up` and no definitions: keep them outside of the feature repository";
+            return reader.problem(document.place, message);
+        }
         self.twice.extend(self.places.remember(document, reader));
         let Some(file) = FileText::from_node(document, reader) else { return };
         let FileText { project, entities, sources, feature_views, on_demand_feature_views, feature_services } = file;
@@ -189,6 +220,10 @@ impl Reading {
 
     /// Files agree on the project.
     fn project(&mut self, project: Name, location: Location) {
+        if project.as_str().starts_with("__") {
+            let message = validate::kept_for_larder(&project);
+            self.problems.push(Problem::at(location.clone(), "project", message));
+        }
         match &self.project {
             Some((first, at)) if *first != project => {
                 let message = format!("this says project `{project}`, {at} says `{first}`: a folder has one project");
@@ -227,10 +262,9 @@ impl Reading {
     }
 
     /// The repository, or everything that is wrong with it, by place.
-    fn finish(mut self, what: &str, references: References) -> Result<FeatureRepository, Vec<Problem>> {
+    fn finish(mut self, references: References) -> Result<FeatureRepository, Vec<Problem>> {
         if self.project.is_none() && self.problems.is_empty() {
-            let message = format!("{what} does not say which project it declares: write `project: <name>` in one file");
-            self.problems.push(Problem::new("", message));
+            self.problems.push(Problem::new("", no_project(&self.files)));
         }
         let found = self.validated(references);
         self.problems.extend(found);
@@ -258,8 +292,9 @@ impl Reading {
     fn validated(&self, references: References) -> Vec<Problem> {
         let Some((first, others)) = self.declarations.split_first() else { return Vec::new() };
         let twice: BTreeSet<&ObjectId> = others.iter().flat_map(BTreeMap::keys).collect();
-        let told = self.problems.iter().chain(&self.twice).map(|problem| problem.path.as_str());
-        let mut found = validate::check(first.values(), std::iter::empty(), &Broken::of(told), references);
+        let told = self.problems.iter().map(|problem| problem.path.as_str());
+        let broken = Broken::of(told).and_twice(twice.iter().copied().cloned());
+        let mut found = validate::check(first.values(), std::iter::empty(), &broken, references);
         found.retain(|problem| object_of(&problem.path).is_none_or(|(id, _)| !twice.contains(&id)));
         let mut found: Vec<Problem> = found.into_iter().map(|problem| self.located(0, problem)).collect();
         if twice.is_empty() {

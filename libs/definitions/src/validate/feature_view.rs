@@ -66,18 +66,16 @@ impl<'a> Checker<'a> {
                 self.unknown(&path, "entity", name, self.index.entities.keys().copied());
             }
         }
-        if self.is_view_broken(view) {
-            return;
-        }
         let mut types: BTreeMap<&Name, (KeyType, &Name)> = BTreeMap::new();
         for entity in view.entities.iter().filter_map(|name| self.index.entities.get(name.as_str())) {
             for key in &entity.join_keys {
-                let (key_type, other) = *types.entry(&key.name).or_insert((key.key_type, &entity.name));
-                if key_type != key.key_type {
+                let Some(this) = self.type_of_key(entity, key) else { continue };
+                let (key_type, other) = *types.entry(&key.name).or_insert((this, &entity.name));
+                if key_type != this {
                     let message = format!(
-                        "join key `{}` is {key_type} in entity `{other}` and {} in entity `{}`: \
+                        "join key `{}` is {key_type} in entity `{other}` and {this} in entity `{}`: \
                          entities of one view agree on their join keys' types",
-                        key.name, key.key_type, entity.name
+                        key.name, entity.name
                     );
                     self.problem(format!("{path}.entities"), message);
                 }
@@ -86,16 +84,15 @@ impl<'a> Checker<'a> {
     }
 
     fn sources_of(&mut self, path: &str, view: &'a FeatureView) {
-        if self.is_broken(ObjectKind::FeatureView, &view.name) && view.source == UNREAD {
-            return;
-        }
         let known = self.index.sources.keys().copied();
-        let source_is_push = self.index.source_is_push(&view.source);
-        if source_is_push.is_none() {
+        let source_is_push = self.source_is_push(&view.source);
+        let is_told = self.broken.has_field(ObjectKind::FeatureView, &view.name, "source") && view.source == UNREAD;
+        if !is_told && !self.index.sources.contains_key(view.source.as_str()) {
             self.unknown(format!("{path}.source"), "source", &view.source, known.clone());
         }
         let Some(push_source) = &view.push_source else { return };
-        match self.index.source_is_push(push_source) {
+        match self.source_is_push(push_source) {
+            None if self.index.sources.contains_key(push_source.as_str()) => {}
             None => self.unknown(format!("{path}.push_source"), "source", push_source, known),
             Some(false) => {
                 let message =
@@ -115,9 +112,8 @@ impl<'a> Checker<'a> {
     }
 
     fn features_of(&mut self, path: &str, view: &'a FeatureView) {
-        let is_broken = self.is_broken(ObjectKind::FeatureView, &view.name);
         let path = format!("{path}.features");
-        if view.features.is_empty() && !is_broken {
+        if view.features.is_empty() && !self.broken.has_field(ObjectKind::FeatureView, &view.name, "features") {
             self.problem(&path, "a feature view has at least one feature");
         }
         self.check_distinct(&path, "feature", view.features.iter().map(|feature| &feature.name));

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use larder_types::{Name, ValueType};
 
 use super::{Checker, path};
-use crate::{FeatureView, ObjectKind};
+use crate::{Feature, FeatureView, ObjectKind};
 
 /// What a view takes a column of an event for.
 struct Use<'a> {
-    value_type: ValueType,
+    /// None where it could not be read.
+    value_type: Option<ValueType>,
     is_key: bool,
     view: &'a Name,
     /// Of a feature's column.
@@ -22,9 +23,6 @@ impl<'a> Checker<'a> {
         let mut columns: BTreeMap<(&'a Name, &'a str), Use<'a>> = BTreeMap::new();
         for view in self.index.feature_views.values().copied() {
             let Some(source) = self.push_source_of(view) else { continue };
-            if self.is_view_broken(view) {
-                continue;
-            }
             for (column, this) in self.uses(view) {
                 self.check_event_column(source, column, &this);
                 match columns.get(&(source, column)) {
@@ -36,18 +34,24 @@ impl<'a> Checker<'a> {
     }
 
     fn push_source_of(&self, view: &'a FeatureView) -> Option<&'a Name> {
-        let is_push = |name: &&Name| self.index.source_is_push(name) == Some(true);
+        let is_push = |name: &&Name| self.source_is_push(name) == Some(true);
         view.push_source.as_ref().filter(is_push).or(Some(&view.source).filter(is_push))
     }
 
     fn uses(&self, view: &'a FeatureView) -> Vec<(&'a str, Use<'a>)> {
         let entities = view.entities.iter().filter_map(|name| self.index.entities.get(name.as_str()));
-        let keys = entities.flat_map(|entity| &entity.join_keys).map(|key| {
-            let value_type = ValueType::Scalar(key.key_type.scalar());
-            (key.name.as_str(), Use { value_type, is_key: true, view: &view.name, feature: None })
-        });
-        let features = view.features.iter().map(|feature| {
-            let value_type = feature.value_type;
+        let keys =
+            entities.flat_map(|entity| entity.join_keys.iter().map(move |key| (entity, key))).map(|(entity, key)| {
+                let value_type = self.type_of_key(entity, key).map(|key_type| key_type.scalar().into());
+                (key.name.as_str(), Use { value_type, is_key: true, view: &view.name, feature: None })
+            });
+        let unread = self.broken.unread(ObjectKind::FeatureView, &view.name, "features");
+        let has_column = |feature: &&Feature| match &feature.column {
+            Some(_) => !unread.may_differ(&feature.name, "column"),
+            None => !unread.may_be_there(&feature.name, "column"),
+        };
+        let features = view.features.iter().filter(has_column).map(|feature| {
+            let value_type = self.type_of_feature(view, feature);
             (feature.source_column(), Use { value_type, is_key: false, view: &view.name, feature: Some(&feature.name) })
         });
         keys.chain(features).collect()
@@ -79,11 +83,13 @@ impl<'a> Checker<'a> {
                 kind(other.is_key),
                 other.view
             )
-        } else if this.value_type != other.value_type {
+        } else if let (Some(here), Some(there)) = (this.value_type, other.value_type)
+            && here != there
+        {
             format!(
-                "column `{column}` of push source `{source}` is {} here and {} in view `{}`: views of one push source agree \
-                 on its columns' types",
-                this.value_type, other.value_type, other.view
+                "column `{column}` of push source `{source}` is {here} here and {there} in view `{}`: views of one push \
+                 source agree on its columns' types",
+                other.view
             )
         } else {
             return;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use larder_types::{Name, ScalarType, ValueType};
 
 use super::{Checker, did_you_mean, path};
-use crate::{FeatureService, FeatureView, ObjectKind, OnDemandFeatureView, ViewUse};
+use crate::{FeatureService, FeatureView, ObjectKind, OnDemandFeatureView, RequestField, ViewUse};
 
 /// The view of a use.
 #[derive(Clone, Copy)]
@@ -25,7 +25,8 @@ impl<'a> Used<'a> {
 
 /// A column that requests of a service have, and why.
 struct RequestColumn<'a> {
-    value_type: ValueType,
+    /// None where it could not be read.
+    value_type: Option<ValueType>,
     view: &'a Name,
     /// What the view takes it for.
     what: &'static str,
@@ -37,7 +38,8 @@ impl<'a> Checker<'a> {
     pub(super) fn feature_service(&mut self, service: &'a FeatureService) {
         let path = path(ObjectKind::FeatureService, &service.name);
         self.check_name(&path, &service.name);
-        if service.features.is_empty() && !self.is_broken(ObjectKind::FeatureService, &service.name) {
+        if service.features.is_empty() && !self.broken.has_field(ObjectKind::FeatureService, &service.name, "features")
+        {
             self.problem(format!("{path}.features"), "a feature service has at least one view");
         }
         let mut outputs = Outputs::default();
@@ -70,25 +72,37 @@ impl<'a> Checker<'a> {
         used
     }
 
-    fn is_used_broken(&self, used: Used<'_>) -> bool {
+    /// Whether all features of the view are known, though other things of it may be wrong.
+    fn all_features_are_known(&self, used: Used<'_>) -> bool {
         match used {
-            Used::Stored(view) => self.is_view_broken(view),
-            Used::Computed(view) => {
-                self.is_broken(ObjectKind::OnDemandFeatureView, &view.name)
-                    || self.stored_views(used).iter().any(|input| self.is_view_broken(input))
-            }
+            Used::Stored(view) => self.features_are_known(ObjectKind::FeatureView, &view.name),
+            Used::Computed(view) => self.features_are_known(ObjectKind::OnDemandFeatureView, &view.name),
         }
     }
 
+    /// Whether all join keys of the view are known.
+    fn all_keys_are_known(&self, used: Used<'a>) -> bool {
+        let inputs = self.stored_views(used);
+        let inputs_are_known = match used {
+            Used::Stored(_) => true,
+            Used::Computed(view) => {
+                let is_empty = view.inputs.is_empty();
+                inputs.len() == view.inputs.len()
+                    && !self
+                        .broken
+                        .unread_optional(ObjectKind::OnDemandFeatureView, &view.name, "inputs", is_empty)
+                        .names
+            }
+        };
+        inputs_are_known && inputs.iter().all(|input| self.keys_are_known(input))
+    }
+
     fn selected(&mut self, path: &str, view_use: &ViewUse, used: Used<'_>) {
-        if self.is_used_broken(used) {
-            return;
-        }
-        let features = used.features();
+        let (features, all_are_known) = (used.features(), self.all_features_are_known(used));
         let mut seen = BTreeSet::new();
         for (position, name) in view_use.select.iter().enumerate() {
             let path = format!("{path}.select[{position}]");
-            if !features.contains(&name) {
+            if all_are_known && !features.contains(&name) {
                 let hint = did_you_mean(name, features.iter().map(|feature| feature.as_str()));
                 self.problem(&path, format!("view `{}` has no feature `{name}`{hint}", view_use.view));
             }
@@ -207,23 +221,17 @@ impl<'a> Checker<'a> {
         used: Used<'a>,
         columns: &mut BTreeMap<&'a Name, RequestColumn<'a>>,
     ) {
-        let names: Vec<&Name> = self.stored_views(used).into_iter().flat_map(|view| &view.entities).collect();
-        let entities: Vec<_> = names.iter().filter_map(|name| self.index.entities.get(name.as_str())).collect();
-        let inputs_are_here = match used {
-            Used::Stored(_) => true,
-            Used::Computed(view) => self.stored_views(used).len() == view.inputs.len(),
-        };
-        if self.is_used_broken(used) || !inputs_are_here || entities.len() < names.len() {
-            return;
-        }
-        let keys: BTreeMap<&Name, ValueType> = entities
-            .iter()
-            .flat_map(|entity| entity.join_keys.iter().map(|key| (&key.name, key.key_type.scalar().into())))
+        let names = self.stored_views(used).into_iter().flat_map(|view| &view.entities);
+        let entities = names.filter_map(|name| self.index.entities.get(name.as_str()));
+        let all_are_known = self.all_keys_are_known(used);
+        let keys: BTreeMap<&Name, Option<ValueType>> = entities
+            .flat_map(|entity| entity.join_keys.iter().map(move |key| (entity, key)))
+            .map(|(entity, key)| (&key.name, self.type_of_key(entity, key).map(|key_type| key_type.scalar().into())))
             .collect();
         for (key, column) in &view_use.join_keys {
             let path = format!("{path}.join_keys.{key}");
             self.check_name(&path, column);
-            if !keys.contains_key(key) {
+            if all_are_known && !keys.contains_key(key) {
                 let hint = did_you_mean(key, keys.keys().map(|known| known.as_str()));
                 self.problem(path, format!("view `{}` has no join key `{key}`{hint}", view_use.view));
             }
@@ -237,15 +245,22 @@ impl<'a> Checker<'a> {
             Used::Stored(_) => [].iter(),
             Used::Computed(view) => view.request.iter(),
         };
-        let request = request.map(|field| (&field.name, field.value_type, "request data", None));
-        for (column, value_type, what, mapped_at) in mapped.chain(request) {
+        let type_of_request = |view: &Name, field: &RequestField| {
+            let unread = self.broken.unread(ObjectKind::OnDemandFeatureView, view, "request");
+            (!unread.may_differ(&field.name, "type")).then_some(field.value_type)
+        };
+        let request = request.map(|field| (&field.name, type_of_request(&view_use.view, field), "request data", None));
+        let asked: Vec<_> = mapped.chain(request).collect();
+        for (column, value_type, what, mapped_at) in asked {
             let this = RequestColumn { value_type, view: &view_use.view, what, mapped_at };
             let other = columns.entry(column).or_insert(this);
-            if !agree(other.value_type, value_type) {
+            if let (Some(there), Some(here)) = (other.value_type, value_type)
+                && !agree(there, here)
+            {
                 let message = format!(
-                    "the request's column `{column}` would be {value_type} for view `{}` and {} for view `{}`: map the join \
+                    "the request's column `{column}` would be {here} for view `{}` and {there} for view `{}`: map the join \
                      key of one to another column with `join_keys`",
-                    view_use.view, other.value_type, other.view
+                    view_use.view, other.view
                 );
                 self.problem(path, message);
             }

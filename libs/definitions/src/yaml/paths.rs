@@ -1,7 +1,7 @@
 //! Files of definitions in a folder, and the paths they name.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     fs, io,
     path::{Component, Path, PathBuf},
 };
@@ -19,17 +19,34 @@ pub fn definition_files(path: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
 
 /// The files that were found, and what could not be looked at.
 pub fn found_files(path: &Path) -> (Vec<PathBuf>, Vec<Problem>) {
+    let found = first_files(path, usize::MAX);
+    (found.files, found.problems)
+}
+
+/// Files of definitions, as far as they were looked for.
+#[derive(Debug)]
+pub struct FoundFiles {
+    /// Sorted.
+    pub files: Vec<PathBuf>,
+    /// What could not be looked at.
+    pub problems: Vec<Problem>,
+    /// Whether all was looked at.
+    pub is_all: bool,
+}
+
+/// As [`found_files`], among so many files and folders at most, the nearest first.
+pub fn first_files(path: &Path, most: usize) -> FoundFiles {
     if path.is_file() {
-        return (vec![path.to_owned()], Vec::new());
+        return FoundFiles { files: vec![path.to_owned()], problems: Vec::new(), is_all: true };
     }
-    let mut walk = Walk::default();
+    let mut walk = Walk { room: most, ..Walk::default() };
     walk.below(path.to_owned());
     // Later than what lies here itself, so that a link never takes a file's or a folder's place.
     while let Some(link) = walk.links.pop() {
         walk.link(link);
     }
     walk.files.sort();
-    (walk.files, walk.problems)
+    FoundFiles { files: walk.files, problems: walk.problems, is_all: !walk.is_cut }
 }
 
 /// A folder that is being looked through.
@@ -41,15 +58,25 @@ struct Walk {
     /// Files and folders that were found, by their true names.
     seen: BTreeSet<PathBuf>,
     problems: Vec<Problem>,
+    /// How many files and folders may still be looked at.
+    room: usize,
+    /// Whether there were more.
+    is_cut: bool,
 }
 
 impl Walk {
     fn below(&mut self, folder: PathBuf) {
-        let mut folders = vec![folder];
-        while let Some(folder) = folders.pop() {
-            let entries = self.once(&folder).and_then(|is_new| if is_new { entries(&folder) } else { Ok(Vec::new()) });
+        let mut folders = VecDeque::from([folder]);
+        while let Some(folder) = folders.pop_front() {
+            let room = self.room;
+            let entries =
+                self.once(&folder).and_then(|is_new| if is_new { entries(&folder, room) } else { Ok(Vec::new()) });
             match entries {
-                Ok(entries) => folders.extend(entries.into_iter().filter_map(|entry| self.entry(entry))),
+                Ok(entries) => {
+                    self.is_cut |= entries.len() > room;
+                    self.room = room.saturating_sub(entries.len());
+                    folders.extend(entries.into_iter().take(room).filter_map(|entry| self.entry(entry)));
+                }
                 Err(error) => self.unreadable("the folder ", &folder, &error),
             }
         }
@@ -103,10 +130,10 @@ impl Walk {
     }
 }
 
-/// What lies in a folder and is not hidden.
-fn entries(folder: &Path) -> io::Result<Vec<(PathBuf, fs::FileType)>> {
+/// What lies in a folder and is not hidden; no more than one beyond so many.
+fn entries(folder: &Path, most: usize) -> io::Result<Vec<(PathBuf, fs::FileType)>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(folder)?.take(most.saturating_add(1)) {
         let entry = entry?;
         if !entry.file_name().to_string_lossy().starts_with('.') {
             found.push((entry.path(), entry.file_type()?));

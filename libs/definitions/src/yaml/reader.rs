@@ -77,7 +77,7 @@ impl Reader {
             if !known.contains(&text) {
                 self.unknown_field(key, what, known);
             } else if by_name.insert(text, value).is_some() {
-                self.problem(key.place, format!("`{text}` is there twice"));
+                self.within(text, |reader| reader.problem(key.place, format!("`{text}` is there twice")));
             }
         }
         Some(Fields { place: node.place, what, by_name })
@@ -116,7 +116,8 @@ fn name_of(node: &Node) -> Option<&str> {
 impl<T: FromNode> Field for Required<T> {
     fn from_field(fields: &Fields<'_>, name: &'static str, reader: &mut Reader) -> Self {
         let Some(node) = fields.by_name.get(name) else {
-            reader.problem(fields.place, format!("{} needs the field `{name}`", fields.what));
+            let message = format!("{} needs the field `{name}`", fields.what);
+            reader.within(name, |reader| reader.problem(fields.place, message));
             return Self(None);
         };
         Self(reader.within(name, |reader| T::from_node(node, reader)))

@@ -69,7 +69,7 @@ fn what_is_not_yaml() {
     check(
         "",
         expect![[r#"
-        larder.yaml does not say which project it declares: write `project: <name>` in one file
+        larder.yaml does not say which project it declares: write `project: <name>` in it
     "#]],
     );
     check(
@@ -81,7 +81,7 @@ fn what_is_not_yaml() {
     check(
         "entities: []\n",
         expect![[r#"
-        larder.yaml does not say which project it declares: write `project: <name>` in one file
+        larder.yaml does not say which project it declares: write `project: <name>` in it
     "#]],
     );
 }
@@ -813,8 +813,126 @@ feature_services:
         .replace("type: int64 }] }\non", "type: int46 }], ttl: 0 }\non")
         .replace("view: mine }", "view: mine, select: [c] }");
     let problems = read(&wrong).0.unwrap_err();
-    assert_eq!(problems.len(), 2, "{}", lines(&problems));
+    assert_eq!(problems.len(), 3, "{}", lines(&problems));
+    assert!(problems[2].message == "view `mine` has no feature `c`", "{}", problems[2]);
     assert!(problems.iter().all(|problem| problem.location.is_some()));
+    // What is wrong with an expression whatever others declare.
+    let problems = read(&text.replace("a + b }", "a + b + random() }")).0.unwrap_err();
+    let random =
+        "line 1, column 9: `random` gives another result each time; a feature must be the same in training and serving";
+    assert_eq!(problems[0].message, random);
+}
+
+/// What is not there hides only what depends on it.
+#[test]
+fn an_unknown_input_hides_no_other_problem() {
+    check_more(
+        "---
+on_demand_feature_views:
+  - name: computed
+    inputs: [profile, profil]
+    request: [{ name: amount, type: float64 }]
+    features:
+      - { name: a, type: float64, sql: 'amount +' }
+      - { name: b, type: float64, sql: random() }
+      - { name: c, type: float64, sql: profil.b * nowhere.x }
+      - { name: d, type: float64, sql: profile.agee + profil.age }
+      - { name: e, type: string, sql: upper(income) }
+      - { name: f, type: float64, sql: profil.x + missing + amount }
+      - { name: g, type: int64, sql: amount * income }
+      - { name: h, type: string, sql: 'missing || profil.x' }
+      - { name: i, type: float64, sql: \"profil.x + missing + coalesce(amount) * NoSuch (profil.y)\" }
+      - { name: j, type: string, sql: \"missing || profil.x || 'é random()' || upper(profil.z)\" }
+",
+        expect![[r#"
+            larder.yaml:21:23: there is no feature view `profil`: did you mean `profile`?
+            larder.yaml:24:40: not a SQL expression: Expected: an expression, found: EOF
+            larder.yaml:25:40: line 1, column 1: `random` gives another result each time; a feature must be the same in training and serving
+            larder.yaml:26:40: line 1, column 12: `nowhere` is not an input view; there are `profil`, `profile`
+            larder.yaml:27:40: line 1, column 1: view `profile` has no feature `agee`: did you mean `age`?
+            larder.yaml:28:39: line 1, column 7: argument 1 of `upper` must be string, not float64
+            larder.yaml:30:38: the expression gives float64, which does not widen to the declared int64: declare float64, or write CAST(… AS int64)
+            larder.yaml:32:40: line 1, column 41: `nosuch` is not a function of the list, which docs/expressions.md has
+        "#]],
+    );
+}
+
+#[test]
+fn a_problem_is_one_line_and_names_its_files() {
+    check_more(
+        "---
+on_demand_feature_views:
+  - name: computed
+    request: [{ name: text, type: string }]
+    features: [{ name: a, type: bool, sql: \"regexp_like(text, '(ab')\" }]
+",
+        expect![[r#"
+            larder.yaml:22:44: line 1, column 19: the pattern of `regexp_like`: unclosed group
+        "#]],
+    );
+    check(
+        "project: __own\n",
+        expect![[r#"
+        larder.yaml:1:10: `__own`: names that start with two underscores are kept for Larder itself
+    "#]],
+    );
+    check(
+        "data: x\nserving: { server: { listen: '[::]:1' } }\n",
+        expect![[r#"
+        larder.yaml:1:1: these are settings of `larder up` and no definitions: keep them outside of the feature repository
+    "#]],
+    );
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["a.yaml", "b.yml", "c.yaml"] {
+        std::fs::write(folder.path().join(file), "entities: []\n").unwrap();
+    }
+    let told = lines(&read_folder(folder.path()).unwrap_err()).replace(&format!("{}/", folder.path().display()), "");
+    assert_eq!(
+        told,
+        "none of a.yaml, b.yml, c.yaml says which project is declared: write `project: <name>` in one of them\n"
+    );
+}
+
+/// A problem of a view is none of what is known of it.
+#[test]
+fn what_is_wrong_with_a_view_hides_nothing_of_its_users() {
+    check(
+        "project: p
+entities:
+  - { name: c, join_keys: [{ name: cid, type: string }], tll: 1 }
+  - { name: d, join_keys: [{ name: cid, type: int64 }] }
+sources:
+  - { name: s, parquet: { path: '' }, event_time: at, strange: 1 }
+  - { name: events, push: {} }
+feature_views:
+  - { name: a, entities: [c], source: s, push_source: events, ttl: 0s, features: [{ name: x, type: int64 }] }
+  - { name: b, entities: [d], source: events, schedule: 7, features: [{ name: x, type: string }] }
+on_demand_feature_views:
+  - { name: o, inputs: [a], owner: 7, features: [{ name: q2, type: int64, sql: x + }, { name: r, type: int64, sql: x }] }
+feature_services:
+  - name: service
+    features:
+      - { view: a, select: [w], join_keys: { cidd: who } }
+      - { view: o, select: [q], join_keys: { cidd: who } }
+      - { view: b, as: other }
+",
+        expect![[r#"
+            larder.yaml:3:58: an entity has no field `tll`; its fields are name, join_keys, description, owner, tags
+            larder.yaml:6:33: is empty
+            larder.yaml:6:55: a source has no field `strange`; its fields are name, parquet, postgres, push, event_time, created_time, description, owner, tags
+            larder.yaml:9:68: a ttl is above zero, e.g. 5d; `none` means no limit
+            larder.yaml:10:26: column `cid` of push source `events` is int64 here and string in view `a`: views of one push source agree on its columns' types
+            larder.yaml:10:57: a schedule is wanted here, not the number 7
+            larder.yaml:10:71: column `x` of push source `events` is string here and int64 in view `a`: views of one push source agree on its columns' types
+            larder.yaml:12:36: text is wanted here, not the number 7: put it in quotes
+            larder.yaml:12:80: not a SQL expression: Expected: an expression, found: EOF
+            larder.yaml:16:29: view `a` has no feature `w`
+            larder.yaml:16:52: view `a` has no join key `cidd`: did you mean `cid`?
+            larder.yaml:17:29: view `o` has no feature `q`: did you mean `q2`?
+            larder.yaml:17:52: view `o` has no join key `cidd`: did you mean `cid`?
+            larder.yaml:18:9: the request's column `cid` would be int64 for view `b` and string for view `a`: map the join key of one to another column with `join_keys`
+        "#]],
+    );
 }
 
 /// However much is wrong, what is told can be read, and limits are told in words.
