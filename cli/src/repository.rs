@@ -1,13 +1,18 @@
 //! The feature repository a command works in: its definitions, and the project that they name.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
-use larder_definitions::yaml::{FeatureRepository, definition_files, read_part};
+use larder_definitions::yaml::{FeatureRepository, first_files, read_part};
 use larder_types::Name;
 
 use crate::{
     arguments::Globals,
     failure::{Failure, Outcome},
+    render::numbers::grouped,
 };
 
 /// The definitions, valid as far as can be told without those that other origins declare.
@@ -23,18 +28,37 @@ pub(crate) fn project(globals: &Globals) -> Outcome<Name> {
     }
 }
 
+/// The most files and folders that are looked at for a project's name: far more than a repository has, and soon done where
+/// the command was called in no repository at all.
+const MOST_LOOKED_AT: usize = 10_000;
+
 /// By `larder.yaml`, which is looked at first, or by another file of definitions.
 fn project_named_in(path: &Path) -> Outcome<Name> {
-    let project_in = |file: &Path| project_of(&fs::read_to_string(file).ok()?);
-    if let Some(project) = project_in(&path.join("larder.yaml")) {
-        return Ok(project);
+    let main = path.join("larder.yaml");
+    match fs::read_to_string(&main) {
+        Ok(text) => {
+            if let Some(project) = project_of(&text) {
+                return Ok(project);
+            }
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+        Err(error) => {
+            let why = format!("which project? {} cannot be read", main.display());
+            return Err(Failure::io(why, &error));
+        }
     }
-    let why = match definition_files(path) {
-        Ok(files) => match files.iter().find_map(|file| project_in(file)) {
+    let project_in = |file: &PathBuf| project_of(&fs::read_to_string(file).ok()?);
+    let found = first_files(path, MOST_LOOKED_AT);
+    let why = match found.problems.first() {
+        None => match found.files.iter().find_map(project_in) {
             Some(project) => return Ok(project),
-            None => format!("no definitions in {} name one", path.display()),
+            None if found.is_all => format!("no definitions in {} name one", path.display()),
+            None => {
+                let most = grouped(MOST_LOOKED_AT as u64);
+                format!("none of the first {most} files and folders in {} names one", path.display())
+            }
         },
-        Err(problems) => problems.first().map(ToString::to_string).unwrap_or_default(),
+        Some(problem) => problem.to_string(),
     };
     Err(Failure::wrong(format!(
         "which project? {why}: go to a feature repository, or say --project NAME (`larder list projects` shows those there \
@@ -84,6 +108,8 @@ mod tests {
         assert_eq!(project_named_in(&folder.path().join("features/views/cart.yml")).unwrap(), "nested");
         write("larder.yaml", "project: first\n");
         assert_eq!(project().unwrap(), "first");
+        fs::write(folder.path().join("larder.yaml"), b"project: \xff\n").unwrap();
+        assert!(project().unwrap_err().contains("larder.yaml cannot be read: "), "{:?}", project());
         write("larder.yaml", "project: [\n");
         std::os::unix::fs::symlink("nowhere", folder.path().join("other.yaml")).unwrap();
         assert!(project().unwrap_err().contains("which project? "), "{:?}", project());

@@ -78,6 +78,7 @@ impl<C> Reached<C> {
     pub(crate) fn explain<T>(&self, answer: Result<T>) -> Outcome<T> {
         answer.map_err(|error| match &error {
             error if is_no_grpc(error) => self.no_grpc(),
+            error if is_of_another_service(error) => self.another_service(),
             error if is_unreachable(error) => self.unreachable(error),
             _ => error.into(),
         })
@@ -88,6 +89,14 @@ impl<C> Reached<C> {
         Failure::Error(Error::unavailable(format!(
             "what answers at {address} does not speak gRPC: {service} is at another port; {flag} wants that, not the admin \
              port or a web server"
+        )))
+    }
+
+    fn another_service(&self) -> Failure {
+        let Self { service, flag, address, .. } = self;
+        Failure::Error(Error::unavailable(format!(
+            "what answers at {address} is a service of Larder, but not {service}, or one of another release: {flag} says where \
+             {service} is"
         )))
     }
 
@@ -109,6 +118,13 @@ fn is_no_grpc(error: &Error) -> bool {
     ["grpc-status header missing", "frame with invalid size", "invalid compression flag"]
         .iter()
         .any(|sign| text.contains(sign) || error.message().contains(sign))
+}
+
+/// Whether the call is none that is answered there, nor like one.
+fn is_of_another_service(error: &Error) -> bool {
+    let unknown = error.message().strip_prefix("there is no rpc ").and_then(|rest| rest.split_once(" here"));
+    let (ErrorCode::Unimplemented, Some((rpc, near))) = (error.code(), unknown) else { return false };
+    rpc.rsplit_once('/').is_some_and(|(service, _)| !near.contains(service))
 }
 
 /// Errors that the transport made have a cause, those that a service answered have none.
@@ -159,6 +175,20 @@ mod tests {
         let registry = Reached { client: (), service: "serving", flag: "--serving", address: "a:1".to_owned() };
         let failure = registry.explain::<()>(Err(Error::unavailable("the online store is empty"))).unwrap_err();
         assert_eq!(failure.to_string(), "error: the online store is empty");
+    }
+
+    #[test]
+    fn another_service_is_told_from_one_that_lacks_a_call() {
+        let registry = Reached { client: (), service: "the registry", flag: "--registry", address: "a:1".to_owned() };
+        let unknown = |near: &str| {
+            let message = format!("there is no rpc /larder.registry.v1.RegistryService/GetCatalog here{near}");
+            registry.explain::<()>(Err(Error::unimplemented(message))).unwrap_err()
+        };
+        let failure = unknown("");
+        assert_eq!(failure.exit(), Exit::Unavailable);
+        assert!(failure.to_string().contains("a:1 is a service of Larder, but not the registry"), "{failure}");
+        let failure = unknown("; near it are /larder.registry.v1.RegistryService/GetCatalogs");
+        assert_eq!(failure.exit(), Exit::Failed);
     }
 
     #[test]

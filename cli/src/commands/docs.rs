@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{
     Context, browse,
     new_file::NewFile,
-    overwriting::{is_same_file, refuse_source_file},
+    overwriting::{is_same_file, refuse_data_folder, refuse_source_file},
 };
 use crate::{
     console::say,
@@ -31,6 +31,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
     if let Some(file) = &arguments.out {
+        refuse_data_folder(file)?;
         refuse_definitions(context, file)?;
     }
     let catalog = browse::catalog(context).await?;

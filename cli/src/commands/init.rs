@@ -31,6 +31,9 @@ pub(crate) struct Arguments {
     folder: PathBuf,
 }
 
+/// What the names begin with that nobody can declare.
+const RESERVED: &str = "__";
+
 const DEFINITIONS: &str = include_str!("init/larder.yaml");
 const README: &str = include_str!("init/README.md");
 const IGNORED: &str = ".larder/\ntraining.parquet\n";
@@ -85,13 +88,17 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
 /// As asked for, or like the folder.
 fn project(globals: &Globals, folder: &Path) -> Outcome<Name> {
     if let Some(project) = &globals.project {
-        return Ok(project.clone());
+        let is_own = project.as_str().starts_with(RESERVED);
+        let message =
+            || format!("project `{project}`: names that start with two underscores are kept for Larder itself");
+        return if is_own { Err(Failure::wrong(message())) } else { Ok(project.clone()) };
     }
     let absolute = std::path::absolute(folder).map_err(|error| Failure::io(folder.display(), &error))?;
     let text = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let text = text.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-    Name::new(&text)
-        .map_err(|_| Failure::wrong(format!("{} gives the project no name: say --project NAME", folder.display())))
+    let no_name = || Failure::wrong(format!("{} gives the project no name: say --project NAME", folder.display()));
+    let is_meant = text.contains(|c: char| c.is_ascii_alphanumeric()) && !text.starts_with(RESERVED);
+    Name::new(&text).ok().filter(|_| is_meant).ok_or_else(no_name)
 }
 
 /// Below such a folder no relative path of a source can be read.

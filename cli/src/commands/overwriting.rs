@@ -4,6 +4,7 @@ use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use larder_definitions::{Catalog, SourceKind};
 use larder_offline_store::storage::{Place, Roots};
+use larder_standalone::stores::data_folder_around;
 
 use crate::failure::{Failure, Outcome};
 
@@ -11,6 +12,13 @@ use crate::failure::{Failure, Outcome};
 pub(super) fn is_same_file(one: &Path, other: &Path) -> bool {
     let identity = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
     identity(one).is_some_and(|found| identity(other) == Some(found))
+}
+
+/// Refuses a file among Larder's own, also one that is not there yet.
+pub(super) fn refuse_data_folder(out: &Path) -> Outcome<()> {
+    let Some(folder) = data_folder_around(out) else { return Ok(()) };
+    let (out, folder) = (out.display(), folder.display());
+    Err(Failure::wrong(format!("{out} is in {folder}, where Larder keeps its data: name a place outside of it")))
 }
 
 /// Refuses a file that a Parquet source of the project reads, or would read, if its path means the same here.

@@ -16,7 +16,7 @@ use clap::{ValueEnum, builder::NonEmptyStringValueParser};
 use futures::{StreamExt, stream};
 use indicatif::ProgressBar;
 use larder_client::{BatchFailure, PushAnswer, PushBatch, Target};
-use larder_types::{Clock, Error, Name, SystemClock, Timestamp};
+use larder_types::{Clock, Error, ErrorCode, Name, SystemClock, Timestamp, Violation};
 use tokio::sync::mpsc;
 
 use self::builder::{BatchBuilder, Made};
@@ -129,7 +129,9 @@ async fn push_values(
     let deleted = if arguments.delete { vec![true; rows.len] } else { Vec::new() };
     let batch = builder.batch_of_values(&rows, vec![event_time; rows.len], deleted)?;
     let push_ingest = context.services.push_ingest()?;
-    let answer = push_ingest.explain(push_ingest.client.push(batch).await)?;
+    let again = format!("--batch-id {} --event-time {event_time}", builder.id());
+    let answer = push_ingest.explain(push_ingest.client.push(batch).await);
+    let answer = answer.map_err(|failure| begun_or_not(smaller(failure, rows.len), &again))?;
     let numbers: Vec<u64> = (rows.first..).take(rows.len).collect();
     pushed.add(&numbers, &answer);
     Ok(())
@@ -160,7 +162,7 @@ async fn push_file(
             Ok(outcome) => outcome,
             Err(error) => {
                 sent.stop();
-                let why = push_ingest.explain::<()>(Err(error)).map_err(|why| smaller(why, size));
+                let why = push_ingest.explain::<()>(Err(error)).map_err(|why| smaller(why, sent.largest()));
                 failure.get_or_insert(unfinished(why, pushed, &again));
                 break;
             }
@@ -170,8 +172,12 @@ async fn push_file(
             Ok(answer) => pushed.add(&numbers, &answer),
             Err(failed) => {
                 sent.stop();
-                let why = smaller(of_batch(numbers.first().copied().unwrap_or(1), failed), size);
-                failure.get_or_insert(unfinished(Err(why), pushed, &again));
+                let is_begun = failed.targets.iter().any(|state| state.written != larder_client::Written::No);
+                let why = smaller(of_batch(numbers.first().copied().unwrap_or(1), failed), numbers.len());
+                failure.get_or_insert_with(|| match pushed.rows {
+                    0 if is_begun => push_again(why, &again),
+                    _ => unfinished(Err(why), pushed, &again),
+                });
             }
         }
         bar.set_message(format!("{} pushed", counted(pushed.rows, "event")));
@@ -200,15 +206,36 @@ fn unfinished(failure: Outcome<()>, pushed: &Pushed, again: &str) -> Failure {
     })
 }
 
-/// Says how batches are made smaller where one was too great.
-fn smaller(failure: Failure, size: usize) -> Failure {
+/// Says how to go on with a push of one batch of which something may be in. What the service calls the batch is not what the
+/// option takes.
+fn begun_or_not(failure: Failure, again: &str) -> Failure {
+    let Failure::Error(error) = failure else { return failure };
+    let is_id = |violation: &&Violation| violation.field == "batch_id";
+    // Where no answer came, nobody has named the batch.
+    let is_begun = error.violations().iter().any(|violation| is_id(&violation))
+        || matches!(error.code(), ErrorCode::Unavailable | ErrorCode::DeadlineExceeded);
+    let others = error.violations().iter().filter(|violation| !is_id(violation)).cloned();
+    let error = others.fold(Error::new(error.code(), error.message()), |error, violation| {
+        error.with_violation(violation.field, violation.description)
+    });
+    if is_begun { push_again(Failure::Error(error), again) } else { Failure::Error(error) }
+}
+
+fn push_again(failure: Failure, again: &str) -> Failure {
     reworded(failure, |message| {
-        let is_too_great = ["push_ingest.server.max_request_bytes", "push_ingest.max_batch_rows"];
-        if is_too_great.iter().any(|limit| message.contains(limit)) {
-            format!(
-                "{message}\n  --batch-size says how many events a batch has: fewer than {} then",
-                grouped(size as u64)
-            )
+        format!("{message}\n  What of it is in is not counted twice if you push again with {again}")
+    })
+}
+
+/// Says how a batch of so many events is made smaller where it was too great.
+fn smaller(failure: Failure, events: usize) -> Failure {
+    let (bytes, rows) = ("push_ingest.server.max_request_bytes", "push_ingest.max_batch_rows");
+    reworded(failure, |message| {
+        if events <= 1 && message.contains(bytes) {
+            format!("{message}\n  It is one event: no --batch-size makes it smaller, only that setting lets it in")
+        } else if message.contains(bytes) || message.contains(rows) {
+            let events = grouped(events as u64);
+            format!("{message}\n  --batch-size says how many events a batch has: fewer than {events} then")
         } else {
             message.to_owned()
         }
@@ -270,6 +297,12 @@ impl Sent {
         self.batches.lock().unwrap_or_else(PoisonError::into_inner).pop_front().unwrap_or_default()
     }
 
+    /// How many rows the greatest batch has that was not acknowledged.
+    fn largest(&self) -> usize {
+        let batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        batches.iter().map(Vec::len).max().unwrap_or_default()
+    }
+
     fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
     }
@@ -321,5 +354,31 @@ impl Pushed {
         self.refused += rows.len() as u64;
         self.refusals.extend(rows);
         self.refusals.sort_by_key(|(row, _)| *row);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_that_may_have_begun_names_what_the_option_takes() {
+        let again = "--batch-id MY --event-time 2026-01-01T00:00:00Z";
+        let begun = Error::unavailable("the online store is away")
+            .with_violation("batch_id", "MY-1")
+            .with_violation("targets.online", "not known");
+        let message = begun_or_not(Failure::Error(begun), again).to_string();
+        assert!(message.contains("push again with --batch-id MY --event-time 2026-01-01T00:00:00Z"), "{message}");
+        assert!(!message.contains("MY-1") && message.ends_with("\n  targets.online: not known"), "{message}");
+        let wrong = || Failure::Error(Error::invalid_field("cart_value", "is missing"));
+        assert_eq!(begun_or_not(wrong(), again).to_string(), wrong().to_string());
+    }
+
+    #[test]
+    fn what_makes_a_batch_smaller_is_told_by_how_many_events_it_has() {
+        let great = || Failure::wrong("the limit is 1 (push_ingest.server.max_request_bytes)");
+        assert!(smaller(great(), 20).to_string().ends_with("fewer than 20 then"));
+        assert!(smaller(great(), 1).to_string().contains("It is one event"));
+        assert_eq!(smaller(Failure::wrong("else"), 1).to_string(), "error: else");
     }
 }

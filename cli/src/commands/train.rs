@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use self::{result::ResultFile, spine::SpineFile};
 use super::{
     Context,
-    overwriting::{is_same_file, refuse_source_file},
+    overwriting::{is_same_file, refuse_data_folder, refuse_source_file},
     runs,
     selection::Features,
 };
@@ -69,6 +69,9 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
     if !on_server && is_same_file(Path::new(&arguments.spine), Path::new(&arguments.out)) {
         let message = format!("{} is the spine itself: name another file to write", arguments.out);
         return Err(Failure::wrong(message));
+    }
+    if !on_server {
+        refuse_data_folder(Path::new(&arguments.out))?;
     }
     let project = context.project()?;
     let set = TrainingSet {

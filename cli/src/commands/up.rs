@@ -72,7 +72,19 @@ fn load(arguments: &Arguments) -> Outcome<Loaded<Config>> {
         layers = layers.flag("--data", "data", data.display().to_string());
     }
     // The message lists every problem by itself.
-    layers.load().map_err(|error| Failure::Error(Error::new(error.code(), error.message())))
+    layers.load().map_err(|error| Failure::Error(Error::new(error.code(), in_words(error.message()))))
+}
+
+/// What the parser says of a key that is there twice is for who writes programs.
+fn in_words(message: &str) -> String {
+    let line = |line: &str| match line.split_once("duplicate mapping key: ") {
+        Some((before, rest)) => match rest.split_once(", set DuplicateKeyPolicy in Options if acceptable") {
+            Some((key, after)) => format!("{before}the key `{key}` is there twice{after}"),
+            None => line.to_owned(),
+        },
+        None => line.to_owned(),
+    };
+    message.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Variables that are no text are not ours.

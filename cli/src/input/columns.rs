@@ -8,9 +8,11 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, ListArray},
+    array::{Array, ArrayRef, AsArray, ListArray, new_null_array},
     compute::{CastOptions, cast_with_options},
-    datatypes::{DataType, Field, FieldRef, Float64Type, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType},
+    datatypes::{
+        DataType, Field, FieldRef, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType, UInt64Type,
+    },
     error::ArrowError,
 };
 use larder_types::{ScalarType, ValueType};
@@ -18,6 +20,8 @@ use larder_types::{ScalarType, ValueType};
 /// Whether the values of a column of `found` can be values of `wanted`.
 pub(super) fn can_convert(found: &DataType, wanted: ValueType) -> bool {
     match wanted {
+        // Whatever is wanted, it may be null.
+        ValueType::Scalar(_) | ValueType::List(_) if *plain_type(found) == DataType::Null => true,
         ValueType::Scalar(scalar) => can_convert_scalar(plain_type(found), scalar),
         ValueType::List(scalar) => {
             item(found).is_some_and(|item| can_convert_scalar(plain_type(item.data_type()), scalar))
@@ -27,6 +31,9 @@ pub(super) fn can_convert(found: &DataType, wanted: ValueType) -> bool {
 
 /// The column as [`ValueType::arrow`] has it; see [`can_convert`], which must have agreed.
 pub(super) fn convert(column: &ArrayRef, wanted: ValueType) -> Result<ArrayRef, ArrowError> {
+    if *plain_type(column.data_type()) == DataType::Null {
+        return Ok(new_null_array(&wanted.arrow(), column.len()));
+    }
     match wanted {
         ValueType::Scalar(scalar) => scalars(column, scalar),
         ValueType::List(scalar) => lists(column, scalar),
@@ -47,8 +54,27 @@ fn item(found: &DataType) -> Option<&FieldRef> {
     }
 }
 
+/// The type as definitions would name it, or as it is called where they have none like it.
+pub(super) fn name_of(found: &DataType) -> String {
+    let found = plain_type(found);
+    let scalars = ScalarType::ALL.into_iter().filter(|_| *found != DataType::Date32);
+    // Among those that it fits: the one that takes nothing else.
+    let own = scalars.filter(|scalar| *found == scalar.arrow()).map(ScalarType::as_str).next();
+    match own {
+        Some(name) => name.to_owned(),
+        None if can_convert_scalar(found, ScalarType::String) => ScalarType::String.as_str().to_owned(),
+        None if can_convert_scalar(found, ScalarType::Bytes) => ScalarType::Bytes.as_str().to_owned(),
+        None if matches!(found, DataType::Timestamp(..)) => ScalarType::Timestamp.as_str().to_owned(),
+        None => match item(found) {
+            Some(item) => format!("list<{}>", name_of(item.data_type())),
+            None => found.to_string().to_lowercase(),
+        },
+    }
+}
+
 fn can_convert_scalar(found: &DataType, wanted: ScalarType) -> bool {
     match wanted {
+        _ if *found == DataType::Null => true,
         ScalarType::Bool => *found == DataType::Boolean,
         ScalarType::Int32 | ScalarType::Int64 => found.is_integer(),
         ScalarType::Float32 => matches!(found, DataType::Float16 | DataType::Float32),
@@ -63,6 +89,9 @@ fn can_convert_scalar(found: &DataType, wanted: ScalarType) -> bool {
 }
 
 fn scalars(column: &ArrayRef, wanted: ScalarType) -> Result<ArrayRef, ArrowError> {
+    if *plain_type(column.data_type()) == DataType::Null {
+        return Ok(new_null_array(&wanted.arrow(), column.len()));
+    }
     let column = cast(column, plain_type(column.data_type()))?;
     let found = column.data_type();
     if wanted == ScalarType::Timestamp && matches!(found, DataType::Timestamp(TimeUnit::Nanosecond, _)) {
@@ -81,15 +110,22 @@ fn rounded_down(nanoseconds: &ArrayRef) -> ArrayRef {
     Arc::new(microseconds.with_timezone("UTC"))
 }
 
-/// 2^53: every integer below it is a float64, and no other integer is rounded to less than it.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+/// 2^53: every integer up to it is a float64, below zero too.
+const EXACT: i128 = 1 << 53;
 
 fn exact_floats(integers: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    let floats = cast(integers, &DataType::Float64)?;
-    match floats.as_primitive::<Float64Type>().iter().flatten().find(|value| value.abs() >= EXACT) {
-        None => Ok(floats),
+    let values: Box<dyn Iterator<Item = i128> + '_> = match integers.as_primitive_opt::<UInt64Type>() {
+        Some(unsigned) => Box::new(unsigned.iter().flatten().map(i128::from)),
+        None => {
+            let signed = cast(integers, &DataType::Int64)?;
+            let signed = signed.as_primitive::<Int64Type>().clone();
+            Box::new(signed.values().to_vec().into_iter().map(i128::from))
+        }
+    };
+    match values.into_iter().find(|value| value.abs() > EXACT) {
+        None => cast(integers, &DataType::Float64),
         Some(value) => Err(ArrowError::CastError(format!(
-            "{value:.0} is beyond the integers that a float64 has exactly: those below 2^53"
+            "{value} is beyond the integers that a float64 has exactly: those up to 2^53"
         ))),
     }
 }
@@ -113,7 +149,8 @@ mod tests {
     use arrow::{
         array::{
             Date32Array, DictionaryArray, FixedSizeListArray, Float32Array, Int32Array, Int64Array, LargeListArray,
-            TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray, UInt8Array, UInt64Array,
+            NullArray, TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray, UInt8Array,
+            UInt64Array,
         },
         buffer::OffsetBuffer,
         datatypes::Int32Type,
@@ -161,6 +198,13 @@ mod tests {
             (Arc::new(UInt64Array::from(vec![7])), Int64.into(), &["7"]),
             (Arc::new(UInt8Array::from(vec![7])), Float64.into(), &["7.0"]),
             (Arc::new(Int64Array::from(vec![1 - (1 << 53)])), Float64.into(), &["-9007199254740991.0"]),
+            (
+                Arc::new(Int64Array::from(vec![Some(1 << 53), None, Some(-(1 << 53))])),
+                Float64.into(),
+                &["9007199254740992.0", "null", "-9007199254740992.0"],
+            ),
+            (Arc::new(NullArray::new(2)), Int64.into(), &["null", "null"]),
+            (Arc::new(NullArray::new(1)), ValueType::List(Text), &["null"]),
             (Arc::new(Float32Array::from(vec![0.5])), Float64.into(), &["0.5"]),
             (
                 Arc::new(LargeListArray::new(fine(nested.clone()), OffsetBuffer::from_lengths([1, 2]), nested, None)),
@@ -181,6 +225,28 @@ mod tests {
         for (column, wanted, expected) in cases {
             assert_eq!(converted(&column, wanted).unwrap(), expected, "{} to {wanted}", column.data_type());
         }
+    }
+
+    #[test]
+    fn types_are_called_as_definitions_call_them() {
+        let list = |item| DataType::List(Arc::new(Field::new_list_field(item, true)));
+        for (found, name) in [
+            (DataType::Float64, "float64"),
+            (DataType::Int8, "int8"),
+            (DataType::Utf8, "string"),
+            (DataType::LargeUtf8, "string"),
+            (DataType::BinaryView, "bytes"),
+            (DataType::Boolean, "bool"),
+            (DataType::Timestamp(TimeUnit::Second, None), "timestamp"),
+            (DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)), "string"),
+            (list(DataType::LargeUtf8), "list<string>"),
+            (DataType::Date32, "date32"),
+        ] {
+            assert_eq!(name_of(&found), name);
+        }
+        let error =
+            convert(&(Arc::new(Int64Array::from(vec![(1 << 53) + 1])) as ArrayRef), Float64.into()).unwrap_err();
+        assert!(error.to_string().contains("9007199254740993 is beyond the integers"), "{error}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use arrow::{
     },
     buffer::{NullBuffer, OffsetBuffer},
     datatypes::Field,
+    error::ArrowError,
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use larder_types::{ScalarType, Timestamp, ValueType};
@@ -66,11 +67,19 @@ impl Rows {
             return Err(Failure::wrong(format!(
                 "{}: column {name} has the type {}, which does not fit into {value_type}",
                 self.file,
-                columns::plain_type(found)
+                columns::name_of(found)
             )));
         }
-        columns::convert(array, value_type)
-            .map_err(|error| Failure::wrong(format!("{}: column {name} as {value_type}: {error}", self.file)))
+        let wrong = |error: ArrowError| {
+            let why = match &error {
+                ArrowError::CastError(why) => why.as_str(),
+                _ => return Failure::wrong(format!("{}: column {name} as {value_type}: {error}", self.file)),
+            };
+            let value = why.strip_prefix("Can't cast value ").and_then(|rest| Some(rest.rsplit_once(" to type ")?.0));
+            let why = value.map_or_else(|| why.to_owned(), |value| format!("{value} is beyond it"));
+            Failure::wrong(format!("{}: column {name} as {value_type}: {why}", self.file))
+        };
+        columns::convert(array, value_type).map_err(wrong)
     }
 }
 
@@ -274,8 +283,8 @@ mod tests {
         };
         assert_eq!(typed(vec![1].into(), Int32.into()).unwrap().data_type(), &Int32.arrow());
         for (value_type, message) in [
-            (Text.into(), "error: events.csv: column x has the type Int64, which does not fit into string"),
-            (Int32.into(), "error: events.csv: column x as int32: Cast error: Can't cast value 1099511627776"),
+            (Text.into(), "error: events.csv: column x has the type int64, which does not fit into string"),
+            (Int32.into(), "error: events.csv: column x as int32: 1099511627776 is beyond it"),
         ] {
             let error = typed(vec![1 << 40].into(), value_type).unwrap_err().to_string();
             assert!(error.starts_with(message), "{error}");

@@ -72,7 +72,7 @@ fn done(command: &mut Command) -> Ran {
 /// `larder up` in a folder, on free ports, until it is dropped.
 pub(crate) struct Up {
     process: Child,
-    addresses: Vec<(&'static str, String)>,
+    pub(crate) addresses: Vec<(&'static str, String)>,
     folder: TempDir,
 }
 

@@ -214,7 +214,11 @@ fn limits_of_requests_and_answers_are_told_as_the_command_knows_them() {
     let ran = up.larder(&["push", "cart_events", "--file", "great.jsonl"]);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("(push_ingest.server.max_request_bytes)"), "{}", ran.err);
-    assert!(ran.err.contains("--batch-size says how many events a batch has: fewer than 1,000"), "{}", ran.err);
+    assert!(ran.err.contains("--batch-size says how many events a batch has: fewer than 20 then"), "{}", ran.err);
+    fs::write(up.folder().join("great.jsonl"), event("x".repeat(20 << 20))).unwrap();
+    let ran = up.larder(&["push", "cart_events", "--file", "great.jsonl"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("It is one event: no --batch-size makes it smaller"), "{}", ran.err);
     // More entities than one call has, whose answers are put together in order.
     let entities: String = (0..20_011).map(|number| format!("E{number}\n")).collect();
     fs::write(up.folder().join("entities.csv"), format!("customer_id\n{entities}C1\n")).unwrap();
@@ -268,6 +272,11 @@ fn runs_that_fail_exit_with_6_and_unknown_names_with_1() {
     let up = Up::start();
     up.good(&["apply", "--yes"]);
     fs::write(up.folder().join("data/purchases.parquet"), "PAR1 cut short").unwrap();
+    let serving =
+        up.addresses.iter().find(|(service, _)| *service == "SERVING").map(|(_, address)| address.clone()).unwrap();
+    let elsewhere = up.larder(&["list", "features", "--registry", &serving]);
+    assert_eq!(elsewhere.code, 3, "{}", elsewhere.err);
+    assert!(elsewhere.err.contains(&format!("what answers at {serving} is a service of Larder")), "{}", elsewhere.err);
     let failed = up.larder(&["materialize", "purchases"]);
     assert_eq!(failed.code, 6, "{}{}", failed.out, failed.err);
     assert!(
@@ -341,6 +350,24 @@ fn neither_spines_nor_sources_nor_definitions_are_written_over() {
         assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{out}: {}", ran.err);
         assert!(ran.err.contains(message), "{out}: {}", ran.err);
     }
+    // Nor over what Larder keeps, nor beside it.
+    up.good(&["push", "cart_events", "customer_id=C1", "cart_value=7"]);
+    fs::create_dir(at(".larder/push-log/new")).unwrap();
+    std::os::unix::fs::symlink(".larder/push-log/new.parquet", at("to-data.parquet")).unwrap();
+    std::os::unix::fs::symlink(".larder/online.redb", at("to-data.md")).unwrap();
+    for out in [".larder/a.parquet", ".larder/push-log/new/a.parquet", ".larder/none/a.parquet", "to-data.parquet"] {
+        let ran = train("spine.parquet", out);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{out}: {}", ran.err);
+        assert!(ran.err.contains("/.larder, where Larder keeps its data: name a place outside"), "{out}: {}", ran.err);
+        assert!(!at(out).exists());
+    }
+    let format = fs::read(at(".larder/format")).unwrap();
+    for out in [".larder/format", ".larder/online.redb", "to-data.md", ".larder/lock", ".larder/new.md"] {
+        let ran = up.larder(&["docs", "--out", out]);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{out}: {}", ran.err);
+        assert!(ran.err.contains("/.larder, where Larder keeps its data"), "{out}: {}", ran.err);
+    }
+    assert!(format == fs::read(at(".larder/format")).unwrap() && !at(".larder/new.md").exists());
     // Though the repository has a problem.
     std::os::unix::fs::symlink("larder.yaml", at("link.md")).unwrap();
     std::os::unix::fs::symlink("nowhere", at("gone.yaml")).unwrap();

@@ -197,6 +197,23 @@ fn without_a_project_the_command_says_how_to_name_one() {
     assert!(ran.err.contains("`9` is not a name"), "{}", ran.err);
 }
 
+/// Nobody waits for a whole disk to be looked through.
+#[test]
+fn the_project_is_looked_for_among_so_many_files_only() {
+    let folder = tempfile::tempdir().unwrap();
+    for outer in 0..110 {
+        for inner in 0..100 {
+            std::fs::create_dir_all(folder.path().join(format!("{outer}/{inner}"))).unwrap();
+        }
+    }
+    std::fs::write(folder.path().join("0/0/far.yaml"), "project: far\n").unwrap();
+    let ran = larder_in(folder.path(), &["list", "features"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("none of the first 10,000 files and folders in . names one"), "{}", ran.err);
+    std::fs::write(folder.path().join("0/near.yaml"), "project: near\n").unwrap();
+    assert_eq!(larder_in(folder.path(), &["list", "features"]).code, 3);
+}
+
 /// What can be applied can be asked about.
 #[test]
 fn the_project_is_found_where_definitions_are_found() {
@@ -266,6 +283,14 @@ fn a_name_that_is_none_and_a_file_that_is_no_folder_are_told() {
     let ran = larder_in(folder.path(), &["init", "a[b]"]);
     assert_eq!((ran.code, folder.path().join("a[b]").exists()), (1, false));
     assert!(ran.err.contains("/a[b] has `[` in its path"), "{}", ran.err);
+    for name in ["__x", "日本", "日", "__"] {
+        let ran = larder_in(folder.path(), &["init", name]);
+        assert_eq!((ran.code, folder.path().join(name).exists()), (1, false), "{}", ran.err);
+        assert!(ran.err.contains("gives the project no name: say --project NAME"), "{}", ran.err);
+    }
+    let ran = larder_in(folder.path(), &["init", "own", "--project", "__x"]);
+    assert_eq!((ran.code, folder.path().join("own").exists()), (1, false), "{}", ran.err);
+    assert!(ran.err.contains("kept for Larder itself"), "{}", ran.err);
     let ran = larder_in(folder.path(), &["init", "larder.yaml"]);
     assert_eq!((ran.code, ran.err.as_str()), (1, "error: larder.yaml is a file, not a folder\n"));
 }
@@ -304,6 +329,20 @@ fn up_shows_its_settings_and_where_they_come_from() {
     ] {
         assert!(ran.out.lines().any(|known| known == line), "{line}: {}", ran.out);
     }
+}
+
+/// Settings beside definitions are told from definitions that are wrong, and a key is there once.
+#[test]
+fn settings_of_up_are_no_definitions() {
+    let folder = repository("project: shop\n");
+    std::fs::write(folder.path().join("larder-up.yaml"), "data: a\nserving: {}\n").unwrap();
+    let ran = larder_in(folder.path(), &["validate"]);
+    assert_eq!(ran.code, 5);
+    assert!(ran.out.starts_with("larder-up.yaml:1:1: these are settings of `larder up`"), "{}", ran.out);
+    std::fs::write(folder.path().join("twice.txt"), "data: a\ndata: b\n").unwrap();
+    let ran = larder_in(folder.path(), &["up", "--config", "twice.txt"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("twice.txt: the key `data` is there twice at line 2, column 1"), "{}", ran.err);
 }
 
 #[test]
