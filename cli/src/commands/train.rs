@@ -165,6 +165,7 @@ fn column_types(catalog: &Catalog, set: &TrainingSet) -> BTreeMap<String, ValueT
 
 async fn build_by_stream(context: &Context, set: &TrainingSet, file: SpineFile, out: &Path) -> Outcome<(Run, u64)> {
     let result = ResultFile::create(out)?;
+    result.check_spine(&file.schema()).map_err(Failure::Error)?;
     let bar = progress::sized(file.rows().unwrap_or(0), "training set");
     let unreadable = Unreadable::default();
     let built = receive(context, set, batches(file, unreadable.clone()), result, &bar).await;

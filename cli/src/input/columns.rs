@@ -57,9 +57,7 @@ fn item(found: &DataType) -> Option<&FieldRef> {
 /// The type as definitions would name it, or as it is called where they have none like it.
 pub(super) fn name_of(found: &DataType) -> String {
     let found = plain_type(found);
-    let scalars = ScalarType::ALL.into_iter().filter(|_| *found != DataType::Date32);
-    // Among those that it fits: the one that takes nothing else.
-    let own = scalars.filter(|scalar| *found == scalar.arrow()).map(ScalarType::as_str).next();
+    let own = ScalarType::ALL.into_iter().find(|scalar| *found == scalar.arrow()).map(ScalarType::as_str);
     match own {
         Some(name) => name.to_owned(),
         None if can_convert_scalar(found, ScalarType::String) => ScalarType::String.as_str().to_owned(),

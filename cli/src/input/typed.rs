@@ -71,12 +71,11 @@ impl Rows {
             )));
         }
         let wrong = |error: ArrowError| {
-            let why = match &error {
-                ArrowError::CastError(why) => why.as_str(),
-                _ => return Failure::wrong(format!("{}: column {name} as {value_type}: {error}", self.file)),
+            let ArrowError::CastError(why) = &error else {
+                return Failure::wrong(format!("{}: column {name} as {value_type}: {error}", self.file));
             };
             let value = why.strip_prefix("Can't cast value ").and_then(|rest| Some(rest.rsplit_once(" to type ")?.0));
-            let why = value.map_or_else(|| why.to_owned(), |value| format!("{value} is beyond it"));
+            let why = value.map_or_else(|| why.clone(), |value| format!("{value} is beyond it"));
             Failure::wrong(format!("{}: column {name} as {value_type}: {why}", self.file))
         };
         columns::convert(array, value_type).map_err(wrong)

@@ -8,7 +8,7 @@ use arrow::{
     error::ArrowError,
     ipc::writer::FileWriter,
 };
-use larder_offline_store::training::{parquet_batch, parquet_schema};
+use larder_offline_store::training::{check_parquet, parquet_batch, parquet_schema};
 use larder_types::Error;
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 
@@ -49,6 +49,11 @@ impl ResultFile {
         let file = NewFile::create(path)
             .map_err(|error| Failure::io(format_args!("{} cannot be written", path.display()), &error))?;
         Ok(Self { file, is_parquet, writer: None })
+    }
+
+    /// INVALID_ARGUMENT naming a column of the spine that this kind of file cannot hold.
+    pub(super) fn check_spine(&self, spine: &Schema) -> Result<(), Error> {
+        if self.is_parquet { check_parquet(spine) } else { Ok(()) }
     }
 
     /// Adds rows; all batches have the first one's schema.

@@ -10,10 +10,11 @@ use std::{
 
 use arrow::{
     array::{RecordBatch, RecordBatchReader},
-    datatypes::{Field, Schema},
+    datatypes::{Field, Schema, SchemaRef},
     error::ArrowError,
     ipc::reader::{FileReader, StreamReader},
 };
+use larder_offline_store::training::csv_types;
 use larder_types::{Error, ScalarType, ValueType};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -59,6 +60,11 @@ impl SpineFile {
         };
         let csv = (kind == "csv").then(|| path.to_owned());
         Ok(Self { name, rows, batches, has_begun: false, csv })
+    }
+
+    /// Its columns.
+    pub(super) fn schema(&self) -> SchemaRef {
+        self.batches.schema()
     }
 
     /// How many rows it has, where the file says so.
@@ -150,17 +156,18 @@ fn csv_batches(
     mut file: File,
     types: &BTreeMap<String, ValueType>,
 ) -> Result<impl RecordBatchReader + Send + use<>, ArrowError> {
-    let format = arrow_csv::reader::Format::default().with_header(true);
-    let (found, _): (Schema, usize) = format.infer_schema(BufReader::new(&file), None)?;
+    let wanted = |column: &str| match types.get(column) {
+        Some(ValueType::Scalar(scalar)) if *scalar != ScalarType::Bytes => Some(*scalar),
+        Some(ValueType::Scalar(_) | ValueType::List(_)) | None => None,
+    };
+    let found = csv_types(&file, |column| wanted(column).is_some())?;
     file.rewind()?;
-    let column = |field: &Arc<Field>| match types.get(field.name()) {
-        Some(ValueType::Scalar(scalar)) if *scalar != ScalarType::Bytes => {
-            Field::new(field.name(), scalar.arrow(), true)
-        }
-        Some(ValueType::Scalar(_) | ValueType::List(_)) | None => field.as_ref().clone(),
+    let column = |field: &Arc<Field>| match wanted(field.name()) {
+        Some(scalar) => Field::new(field.name(), scalar.arrow(), true),
+        None => field.as_ref().clone(),
     };
     let schema = Schema::new(found.fields().iter().map(column).collect::<Vec<_>>());
-    arrow_csv::ReaderBuilder::new(Arc::new(schema)).with_format(format).with_batch_size(BATCH_ROWS).build(file)
+    arrow_csv::ReaderBuilder::new(Arc::new(schema)).with_header(true).with_batch_size(BATCH_ROWS).build(file)
 }
 
 #[cfg(test)]
@@ -225,13 +232,16 @@ mod tests {
     fn columns_of_csv_have_the_types_that_are_wanted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spine.csv");
-        fs::write(&path, "card,at,amount,label\n007,2026-01-01,100,1\n12,2026-01-02T10:00:00+02:00,,2\n").unwrap();
+        let text = "card,at,amount,label,zip\n007,2026-01-01,100,1,80331\n12,2026-01-02T10:00:00+02:00,,2,01234\n";
+        fs::write(&path, text).unwrap();
         let wanted = [("card", ScalarType::String), ("at", ScalarType::Timestamp), ("amount", ScalarType::Float64)];
         let wanted = wanted.map(|(name, scalar)| (name.to_owned(), ValueType::Scalar(scalar))).into();
         let read: Vec<RecordBatch> = SpineFile::open(&path, &wanted).unwrap().collect::<Result<_, _>>().unwrap();
         let text = arrow::util::pretty::pretty_format_batches(&read).unwrap().to_string();
         let lines: Vec<String> = text.lines().map(|line| line.replace(' ', "")).collect();
-        assert_eq!(lines[3..5], ["|007|2026-01-01T00:00:00Z|100.0|1|", "|12|2026-01-02T08:00:00Z||2|"]);
+        assert_eq!(lines[3..5], ["|007|2026-01-01T00:00:00Z|100.0|1|80331|", "|12|2026-01-02T08:00:00Z||2|01234|"]);
+        assert_eq!(*read[0].column(3).data_type(), DataType::Int64);
+        assert_eq!(*read[0].column(4).data_type(), DataType::Utf8);
     }
 
     #[test]

@@ -31,7 +31,7 @@ mod tests {
     #[test]
     fn a_panic_is_caught_where_it_is_expected_and_nowhere_else() {
         assert!(!is_caught());
-        assert_eq!(caught(|| is_caught()), Some(true));
+        assert_eq!(caught(is_caught), Some(true));
         assert_eq!(caught(|| (is_caught(), is_caught())), Some((true, false)));
         assert_eq!(caught(|| panic!("as arrow does")), None::<()>);
         assert!(!is_caught());

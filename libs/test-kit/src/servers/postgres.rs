@@ -1,10 +1,9 @@
 //! PostgreSQL.
 
 use std::{
-    io::Write,
     net::SocketAddr,
     os::unix::fs::chown,
-    process::{Command, Stdio},
+    process::Command,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -101,10 +100,7 @@ fn psql(port: u16, database: &str, sql: &str) -> Result<String, String> {
     let mut command = Command::new(program("postgres", "psql"));
     command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-U", USER, "-d", database]);
     command.args(["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1"]).env("PGPASSWORD", PASSWORD);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut psql = command.spawn().expect("psql is run");
-    psql.stdin.take().expect("psql reads").write_all(sql.as_bytes()).map_err(|error| error.to_string())?;
-    let output = psql.wait_with_output().expect("psql ends");
+    let output = command.arg("-c").arg(sql).output().expect("psql is run");
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

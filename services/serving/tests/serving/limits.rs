@@ -221,7 +221,11 @@ async fn over_the_limit_in_flight_a_call_is_refused_at_once() {
     sandbox.store.arrived(2).await;
     for client in &clients {
         let error = client.online_features(&profiles(1)).await.unwrap_err();
-        assert_is(&error, ErrorCode::ResourceExhausted, "the limit of 2 calls in flight (serving.server.max_in_flight)");
+        assert_is(
+            &error,
+            ErrorCode::ResourceExhausted,
+            "the limit of 2 calls in flight (serving.server.max_in_flight)",
+        );
     }
     sandbox.store.hold(Held::Nothing);
     for answering in held {
