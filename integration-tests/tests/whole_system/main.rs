@@ -6,7 +6,6 @@ mod damaged_history;
 mod definitions;
 mod history;
 mod kill;
-mod memory;
 mod ports;
 mod power;
 mod power_cuts;
