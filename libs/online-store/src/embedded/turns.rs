@@ -10,8 +10,8 @@ pub(super) const ROUND: usize = 5_000;
 /// Calls of so many rows at most are events; those of more are loads, for which a while does not matter.
 pub(super) const FEW: usize = 100;
 
-/// The calls that have a turn in the next round, of so many rows, and how many each, by what each has `left`, in the order in which they
-/// came.
+/// The calls that have a turn in the next round, of so many rows, and how many each, by what each has `left`, in the order in
+/// which they came.
 pub(super) fn turns(left: &[usize], round: usize) -> Vec<(usize, usize)> {
     let mut given = vec![0; left.len()];
     let mut by_size: Vec<usize> = (0..left.len()).collect();
