@@ -68,6 +68,8 @@ async fn read_all(log: Log, acknowledged: Acknowledged, done: Arc<AtomicBool>) {
         if last {
             return;
         }
+        // Reads in memory never wait: without this they would keep the threads that the writers need.
+        tokio::task::yield_now().await;
     }
 }
 

@@ -159,6 +159,7 @@ impl Log {
                 Ok(read) => return read,
                 Err(error) => assert_eq!(Error::code(&error), ErrorCode::Unavailable, "{error}"),
             }
+            tokio::task::yield_now().await;
         }
     }
 }
