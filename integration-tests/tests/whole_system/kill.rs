@@ -30,12 +30,18 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
 }
 
 fn start(folder: &Path) -> (Child, Clients) {
+    start_with(folder, &[])
+}
+
+/// A process of its own on free ports, with these settings.
+pub(crate) fn start_with(folder: &Path, settings: &[&str]) -> (Child, Clients) {
     let mut command = Command::new(larder_binary());
     command.args(["up", "--data"]).arg(folder.join("data"));
     for key in ["registry", "serving", "push_ingest", "materializer"] {
         command.args(["--set", &format!("{key}.server.listen=127.0.0.1:0")]);
     }
     command.args(["--set", "serving.server.admin_listen=127.0.0.1:0"]);
+    settings.iter().for_each(|setting| _ = command.args(["--set", setting]));
     command.env("LARDER__MATERIALIZER__ROOTS", folder);
     let mut child = Child::start(command);
     let mut address = |service: &str| {

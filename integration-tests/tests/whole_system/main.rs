@@ -6,6 +6,7 @@ mod damaged_history;
 mod definitions;
 mod history;
 mod kill;
+mod memory;
 mod ports;
 mod power;
 mod power_cuts;

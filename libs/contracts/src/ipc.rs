@@ -68,6 +68,9 @@ fn not_written(error: ArrowError) -> Error {
 /// What every writer ends a stream with: without it, nobody can tell a stream from its beginning.
 const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
+/// Pieces with dictionaries are decoded in copies of so many bytes.
+const DICTIONARY_CHUNK: usize = 4 << 10;
+
 /// Pieces, cut anywhere, to batches. The bytes may come from anybody: everything is validated.
 #[derive(Debug)]
 pub struct IpcDecoder {
@@ -107,7 +110,7 @@ impl IpcDecoder {
     /// too great, compressed, or has a dictionary that grows.
     pub fn decode(&mut self, piece: Bytes) -> Result<Vec<RecordBatch>> {
         self.held += piece.len();
-        self.frames.check(&piece)?;
+        let has_dictionary = self.frames.check(&piece)?;
         let held = self.held.saturating_sub(PIECE_BYTES).max(self.frames.dictionary_bytes());
         if held > self.largest_batch {
             return Err(too_great(self.largest_batch));
@@ -119,7 +122,15 @@ impl IpcDecoder {
         let mut decoder = std::mem::take(&mut self.decoder);
         // Arrow's decoder answers some wrong lengths with a panic; then what it had read is dropped with it.
         let decoded = caught(move || {
-            let batches = decode_all(&mut decoder, Buffer::from(piece));
+            let batches = match has_dictionary {
+                // What it holds of a buffer keeps all of it: of a piece with a dictionary little more than that may stay.
+                true => {
+                    let chunks = piece.chunks(DICTIONARY_CHUNK);
+                    let decoded = chunks.map(|chunk| decode_all(&mut decoder, Buffer::from(chunk)));
+                    decoded.collect::<Result<Vec<_>>>().map(|batches| batches.concat())
+                }
+                false => decode_all(&mut decoder, Buffer::from(piece)),
+            };
             (decoder, batches)
         });
         let Some((decoder, batches)) = decoded else {

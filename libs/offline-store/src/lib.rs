@@ -6,6 +6,7 @@
 //! - [`plan`]: the other nodes of a training set's plan, and the encoding of all of them.
 //! - [`training`]: spines in, training sets out.
 //! - [`storage`]: the roots under which files may lie.
+//! - [`SpillFolder`]: where what does not fit in memory goes.
 //!
 //! It never writes to an online store and keeps no metadata. Nothing outside the configured roots is opened.
 
@@ -17,4 +18,7 @@ pub mod storage;
 pub mod training;
 
 mod error;
+mod spill_folder;
 mod widen;
+
+pub use spill_folder::SpillFolder;

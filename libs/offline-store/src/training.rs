@@ -16,7 +16,7 @@ mod parquet_columns;
 mod pieces;
 mod spool;
 
-use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{num::NonZeroUsize, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
@@ -39,6 +39,7 @@ use larder_types::{Error, Result};
 use tempfile::TempDir;
 
 use crate::{
+    SpillFolder,
     error::from_engine,
     history::{HistorySource, ReadCounts},
 };
@@ -56,8 +57,10 @@ const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
 pub struct TrainingOptions {
     /// Bytes of memory of the joins together. What does not fit goes to disk.
     pub memory_limit: usize,
-    /// Where the spine and what does not fit in memory is written; none: the system's folder for temporary files.
-    pub spill_folder: Option<PathBuf>,
+    /// Where the spine and what does not fit in memory is written.
+    pub spill_folder: SpillFolder,
+    /// How many training sets share the spill folder's disk at most.
+    pub sets_at_once: usize,
     /// How many files of a view are read at once.
     pub readers: usize,
     /// What stands in front of every key of the online store: a key that is too long there is in no history.
@@ -66,7 +69,8 @@ pub struct TrainingOptions {
 
 impl Default for TrainingOptions {
     fn default() -> Self {
-        Self { memory_limit: 1 << 30, spill_folder: None, readers: 2, key_prefix: None }
+        let spill_folder = SpillFolder::new(std::env::temp_dir(), 0);
+        Self { memory_limit: 1 << 30, spill_folder, sets_at_once: 1, readers: 2, key_prefix: None }
     }
 }
 
@@ -138,6 +142,7 @@ impl TrainingSets {
     /// # Errors
     /// `INVALID_ARGUMENT` for a spine without the time or a needed column, with one of a wrong type, with a row without
     /// time (it names the row), whose columns have names of features, or with columns that the target cannot hold;
+    /// RESOURCE_EXHAUSTED where the spill folder's disk has no room;
     /// `NOT_FOUND` and others as [`Selection::resolve`] and [`crate::storage::Roots::list`] give them.
     pub async fn take_in(&self, request: TrainingRequest, target: Target) -> Result<TakenIn> {
         let TrainingRequest { catalog, features, full_names, spine, event_time } = request;
@@ -145,13 +150,14 @@ impl TrainingSets {
         check::check_offline(&selection)?;
         let folder = self.folder()?;
         let needed = check::Needed::new(&selection, &event_time);
-        let input = input::open(spine, self.history.roots(), &needed, folder.path()).await?;
+        let spill = self.options.spill_folder.at(folder.path());
+        let input = input::open(spine, self.history.roots(), &needed, &spill).await?;
         check::check_names(&selection, &input.schema, full_names)?;
         match target {
             Target::Parquet => check_parquet(&input.schema)?,
             Target::Stream => {}
         }
-        let spooled = spool::write(input, &needed, folder.path()).await?;
+        let spooled = spool::write(input, &needed, &spill).await?;
         Ok(TakenIn { catalog, selection, spooled, folder })
     }
 
@@ -189,24 +195,23 @@ impl TrainingSets {
     fn folder(&self) -> Result<TempDir> {
         let mut builder = tempfile::Builder::new();
         builder.prefix("larder-training-");
-        let folder = match &self.options.spill_folder {
-            Some(parent) => builder.tempdir_in(parent),
-            None => builder.tempdir(),
-        };
-        folder
+        builder
+            .tempdir_in(self.options.spill_folder.path())
             .map_err(|error| Error::unavailable(format!("no temporary folder can be made: {error}")).with_source(error))
     }
 
     /// The engine's settings. Plans that were decoded elsewhere run in such a context too.
     pub fn context(&self) -> Result<Arc<TaskContext>> {
         let pool = TrackConsumersPool::new(FairSpillPool::new(self.options.memory_limit), NAMED_CONSUMERS);
-        let disk = match &self.options.spill_folder {
-            Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
-            None => DiskManagerMode::OsTmpDirectory,
-        };
+        let folder = &self.options.spill_folder;
+        // Nearly: what spines take meanwhile is not known.
+        let share = folder.room()? / self.options.sets_at_once.max(1) as u64;
+        let disk = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::Directories(vec![folder.path().to_owned()]))
+            .with_max_temp_directory_size(share);
         let runtime: RuntimeEnv = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
-            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(disk))
+            .with_disk_manager_builder(disk)
             .build()
             .map_err(from_engine)?;
         self.history.register(&runtime)?;

@@ -2,8 +2,9 @@
 //!
 //! Reads take a snapshot and never wait. Writes go to one thread, which puts what many callers sent into one transaction
 //! (group commit) and answers when that is on disk. Callers have turns: one with few rows does not wait for all that
-//! others sent before (`turns.rs`). What waits is in its callers' memory, who bound what they send. Every commit is made so that opening the file after a crash does not
-//! walk the whole of it: a process that was killed is back at once, at the price of a second sync per commit.
+//! others sent before (`turns.rs`). What waits is in its callers' memory, who bound what they send. Every commit is made so
+//! that opening the file after a crash does not walk the whole of it: a process that was killed is back at once, at the
+//! price of a second sync per commit.
 //!
 //! Of keys that lie far apart, each row changes a page of its own; the more rows a call brings, the more share one. So
 //! a materialization sends tens of thousands at a time (`benches/embedded.rs`).

@@ -2,8 +2,8 @@
 //!
 //! A step works from the manifest in force and ends by claiming the next one. Whoever loses that race removes the files
 //! it wrote, which nobody knows of, and begins again. Memory is bounded by the segments taken in a step
-//! ([`CompactorOptions::max_step_bytes`], held about three times while they are sorted and encoded) and, for merging,
-//! by a batch of each input.
+//! ([`CompactorOptions::max_step_bytes`], held about three times while they are sorted and encoded) and, for merging, by
+//! the inputs' bytes ([`CompactorOptions::merge_bytes`]) and a few megabytes of decoded rows.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -40,8 +40,10 @@ pub struct CompactorOptions {
     pub small_file_bytes: u64,
     /// So many small files of a day are merged.
     pub merge_from: usize,
-    /// So many at once, at most.
+    /// So many at once, at most …
     pub merge_at_once: usize,
+    /// … and no more than have so many bytes together, but at least two: their row groups are held compressed.
+    pub merge_bytes: u64,
     /// What was replaced stays for so long, for readers that know of it.
     pub grace: Duration,
     /// Files that no manifest names, and manifests that are not in force, stay for so long. A step that takes half of it
@@ -56,6 +58,7 @@ impl Default for CompactorOptions {
             small_file_bytes: 32 << 20,
             merge_from: 8,
             merge_at_once: 32,
+            merge_bytes: 128 << 20,
             grace: Duration::from_secs(3_600),
             orphan_grace: Duration::from_secs(24 * 3_600),
         }
@@ -254,7 +257,13 @@ impl Compactor {
             groups.entry((partition_of(&file.path), file.layout)).or_default().push(file);
         }
         let enough = groups.into_values().find(|files| files.len() >= self.options.merge_from.max(2))?;
-        Some(enough.into_iter().take(self.options.merge_at_once.max(2)).cloned().collect())
+        let mut bytes = 0;
+        let fits = |(at, file): &(usize, &ManifestFile)| {
+            bytes += file.size;
+            *at < 2 || bytes <= self.options.merge_bytes
+        };
+        let taken = enough.into_iter().enumerate().take(self.options.merge_at_once.max(2)).take_while(fits);
+        Some(taken.map(|(_, file)| file.clone()).collect())
     }
 
     /// Claims `next`, with `written` among its files and `retired` from now on. False: somebody else was first, and

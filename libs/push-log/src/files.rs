@@ -31,7 +31,7 @@ const ROW_GROUP_ROWS: usize = 128 << 10;
 /// A row group is in memory until it is written.
 const ROW_GROUP_BYTES: usize = 64 << 20;
 /// About how many bytes of rows are decoded at once.
-const BATCH_BYTES: u64 = 8 << 20;
+pub(crate) const BATCH_BYTES: u64 = 8 << 20;
 
 /// How files are written: small row groups, so that writing and reading take little memory.
 pub(crate) fn writer_properties() -> WriterProperties {

@@ -11,6 +11,7 @@ use arrow::{
 use futures::{StreamExt, stream::BoxStream};
 use larder_types::{Error, Name, Result, Timestamp};
 use object_store::{ObjectStore, path::Path};
+use parquet::arrow::ProjectionMask;
 
 use crate::{
     files::{self, parquet_error},
@@ -32,7 +33,8 @@ pub(crate) struct Merged {
 /// Writes the rows of `inputs` (paths and sizes; all of one schema, sorted by `keys`) to a new file at `output`, in
 /// order. Of rows of the same key and event time that are one row, the one with the greatest created time is kept.
 ///
-/// Memory: a batch of 8,192 rows per input, one row group of the output, and all rows of one key and event time.
+/// Memory: the compressed row group that each input is in, [`files::BATCH_BYTES`] of decoded rows for all inputs together and as
+/// much again for those that go out next, one row group of the output, and all rows of one key and event time.
 pub(crate) async fn merge(
     store: &Arc<dyn ObjectStore>,
     inputs: &[(Path, u64)],
@@ -42,8 +44,13 @@ pub(crate) async fn merge(
 ) -> Result<Merged> {
     let mut opened = Vec::with_capacity(inputs.len());
     let mut schema = None;
+    let mut batch_rows = BATCH_ROWS;
     for (path, size) in inputs {
         let builder = files::open(store, path, *size).await?;
+        let groups = builder.metadata().row_groups();
+        let rows = files::batch_rows(groups, &ProjectionMask::all(), BATCH_ROWS);
+        batch_rows = batch_rows.min(rows);
+        let builder = builder.with_batch_size((rows / inputs.len()).max(1));
         schema.get_or_insert_with(|| Arc::clone(builder.schema()));
         let in_file = path.clone();
         let batches = builder.build().map_err(|error| parquet_error(path, error))?;
@@ -51,7 +58,7 @@ pub(crate) async fn merge(
     }
     let schema = schema.ok_or_else(|| Error::internal("a merge of no files"))?;
     let order = SortOrder::new(&schema, keys)?;
-    let mut merger = Merger::start(order, opened).await?;
+    let mut merger = Merger::start(order, opened, batch_rows).await?;
     write(&mut merger, store, &schema, output, go_on).await
 }
 
@@ -96,6 +103,8 @@ impl Cursor {
 
 struct Merger {
     order: SortOrder,
+    /// So many rows of the inputs with the longest rows are what a batch may have in memory.
+    batch_rows: usize,
     cursors: Vec<Cursor>,
     /// Batches that chosen rows are in, and those that cursors are in.
     batches: Vec<RecordBatch>,
@@ -107,9 +116,14 @@ struct Merger {
 }
 
 impl Merger {
-    async fn start(order: SortOrder, inputs: Vec<BoxStream<'static, Result<RecordBatch>>>) -> Result<Self> {
+    async fn start(
+        order: SortOrder,
+        inputs: Vec<BoxStream<'static, Result<RecordBatch>>>,
+        batch_rows: usize,
+    ) -> Result<Self> {
         let mut merger = Self {
             order,
+            batch_rows,
             cursors: Vec::new(),
             batches: Vec::new(),
             group: Vec::new(),
@@ -133,7 +147,7 @@ impl Merger {
 
     /// The next rows in order; none at the end.
     async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        while self.chosen.len() < BATCH_ROWS {
+        while self.chosen.len() < self.batch_rows {
             let Some(index) = self.least() else {
                 self.end_group()?;
                 break;
@@ -146,7 +160,7 @@ impl Merger {
         if self.chosen.is_empty() {
             return Ok(None);
         }
-        let rest = self.chosen.split_off(self.chosen.len().min(BATCH_ROWS));
+        let rest = self.chosen.split_off(self.chosen.len().min(self.batch_rows));
         let rows = std::mem::replace(&mut self.chosen, rest);
         let batches: Vec<_> = self.batches.iter().collect();
         let batch = interleave_record_batch(&batches, &rows).map_err(defect)?;
@@ -235,4 +249,57 @@ async fn next_with_rows(batches: &mut BoxStream<'static, Result<RecordBatch>>) -
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::{array::Int64Array, compute::concat_batches};
+    use larder_types::{ScalarType, SchemaNumber};
+
+    use super::*;
+    use crate::{EVENT_TIME, LogSchema, PushedRows};
+
+    fn key() -> Name {
+        Name::new("key").unwrap()
+    }
+
+    fn sorted_rows(keys: impl Iterator<Item = i64>) -> RecordBatch {
+        let keys: Vec<i64> = keys.collect();
+        let pushed = PushedRows {
+            batch_id: "b",
+            ingested_at: Timestamp::MIN,
+            schema_number: SchemaNumber(1),
+            row_numbers: (0..keys.len() as i32).collect(),
+            event_times: vec![Timestamp::MIN; keys.len()],
+            created_times: vec![Timestamp::MIN; keys.len()],
+            deleted: vec![false; keys.len()],
+        };
+        let schema = LogSchema::new([(key(), ScalarType::Int64.into())]).unwrap();
+        schema.batch(&pushed, vec![(key(), Arc::new(Int64Array::from(keys)))]).unwrap()
+    }
+
+    /// However short the batches of the inputs are, and whatever lies between them.
+    #[tokio::test]
+    async fn batches_have_no_more_rows_than_they_may() {
+        let inputs = [sorted_rows((0..100).step_by(2)), sorted_rows((1..60).step_by(2))];
+        let schema = inputs[0].schema();
+        assert!(schema.index_of(EVENT_TIME).is_ok());
+        let in_threes = |rows: &RecordBatch| {
+            let pieces: Vec<_> = (0..rows.num_rows()).step_by(3).collect();
+            let rows = rows.clone();
+            let piece = move |at: usize| Ok(rows.slice(at, 3.min(rows.num_rows() - at)));
+            futures::stream::iter(pieces).map(piece).boxed()
+        };
+        let order = SortOrder::new(&schema, &[key()]).unwrap();
+        let mut merger = Merger::start(order, inputs.iter().map(in_threes).collect(), 7).await.unwrap();
+        let mut batches = Vec::new();
+        while let Some(batch) = merger.next_batch().await.unwrap() {
+            assert!(batch.num_rows() <= 7, "{}", batch.num_rows());
+            assert!(merger.batches.len() <= 7, "{}", merger.batches.len());
+            batches.push(batch);
+        }
+        let merged = concat_batches(&schema, &batches).unwrap();
+        let expected: Vec<i64> = (0..60).chain((60..100).step_by(2)).collect();
+        assert_eq!(merged.column_by_name("key").unwrap().as_ref(), &Int64Array::from(expected));
+    }
 }

@@ -2,8 +2,8 @@
 //! background tasks, and shutdown.
 //!
 //! It knows nothing of what features, stores and definitions are: [`authorize`] has words for what can be done and to which
-//! kinds of things, for rights and the audit log. Nothing is global but the log subscriber and the panic hook that
-//! [`telemetry::install`] sets: listeners, metrics, readiness and the shutdown signal are arguments, so that many
+//! kinds of things, for rights and the audit log. Nothing is global but the allocator, and the log subscriber and the panic
+//! hook that [`telemetry::install`] sets: listeners, metrics, readiness and the shutdown signal are arguments, so that many
 //! services live in one process, and every test has its own.
 
 pub mod admin;
@@ -30,3 +30,8 @@ pub use readiness::{Condition, Readiness};
 pub use server::{Endpoint, GrpcServer};
 pub use shutdown::Shutdown;
 pub use tasks::{OnFailure, TaskKind, Tasks};
+
+/// Of every binary. The system's keeps what each thread has freed for that thread, so that work which moves from thread to
+/// thread takes several times the memory it holds.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -1,5 +1,5 @@
 //! What a process does beside its calls: background tasks, and work that outlives the call it was begun for. Each has a
-//! name and a declared answer to its failure, and a process that stops waits for it. A service spawns nothing else.
+//! name and a declared answer to its failure, and a process that stops waits for it.
 
 use std::{
     collections::BTreeMap,

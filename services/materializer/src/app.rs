@@ -223,14 +223,16 @@ impl Materializer {
         }
     }
 
-    /// Removes rows that are past their ttl and its grace, until `stop`.
+    /// Removes rows that are past their ttl and its grace, until `stop`: what is left then is removed after the next start.
     pub async fn sweep(&self, stop: &CancellationToken) -> Result<()> {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(self.sweep_every) => {}
                 () = stop.cancelled() => return Ok(()),
             }
-            let report = self.worker.loader.store.sweep(self.clock.now()).await?;
+            let sweeping = self.worker.loader.store.sweep(self.clock.now());
+            let Some(report) = stop.run_until_cancelled(sweeping).await else { return Ok(()) };
+            let report = report?;
             tracing::info!(examined = report.examined, removed = report.removed, "the online store was swept");
         }
     }

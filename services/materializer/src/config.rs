@@ -33,6 +33,11 @@ pub struct Config {
     /// Where what does not fit in memory goes; none: `spill` in the data folder where there is one (`larder up`), else the
     /// system's folder for temporary files.
     pub spill_folder: Option<PathBuf>,
+    /// How many bytes of the spill folder's disk stay free for others: work that would use them fails.
+    pub spill_disk_kept_free: ByteSize,
+    /// How far ahead of time push-ingest lets events be: rows of the push log that a materialization has to take all together
+    /// are waited for so long.
+    pub max_ahead: Span,
     /// How long a row that has grown too old stays in the online store.
     pub expiry_grace: Span,
     /// Stands in front of every key of the online store.
@@ -66,6 +71,8 @@ impl Default for Config {
             rewrite_every: Span::seconds(60),
             sweep_every: Span::seconds(600),
             spill_folder: None,
+            spill_disk_kept_free: ByteSize::mebibytes(1024),
+            max_ahead: Span::seconds(60),
             expiry_grace: Span(DEFAULT_EXPIRY_GRACE),
             key_prefix: None,
         }

@@ -13,10 +13,10 @@ use std::{
     collections::{BinaryHeap, HashMap, hash_map::Entry},
     fs::File,
     io::{BufReader, BufWriter, Read, Seek, Write},
-    path::{Path, PathBuf},
 };
 
 use larder_codec::compare_rows;
+use larder_offline_store::SpillFolder;
 use larder_types::{Error, Result};
 
 /// What a key and a row take in the table besides their bytes, nearly.
@@ -41,7 +41,7 @@ pub struct KeyedRow {
 #[derive(Debug)]
 pub struct LatestRows {
     budget: usize,
-    spill_folder: PathBuf,
+    spill_folder: SpillFolder,
     table: HashMap<Box<[u8]>, Box<[u8]>>,
     held: usize,
     runs: Vec<File>,
@@ -49,8 +49,8 @@ pub struct LatestRows {
 
 impl LatestRows {
     /// Holds at most about `budget` bytes; what is more goes to unnamed files in `spill_folder`, gone with the process.
-    pub fn new(budget: usize, spill_folder: &Path) -> Self {
-        Self { budget, spill_folder: spill_folder.to_owned(), table: HashMap::new(), held: 0, runs: Vec::new() }
+    pub fn new(budget: usize, spill_folder: &SpillFolder) -> Self {
+        Self { budget, spill_folder: spill_folder.clone(), table: HashMap::new(), held: 0, runs: Vec::new() }
     }
 
     /// Takes a row in.
@@ -87,8 +87,9 @@ impl LatestRows {
     }
 
     fn spill(&mut self) -> Result<()> {
+        self.spill_folder.check_room()?;
         let file =
-            tempfile::tempfile_in(&self.spill_folder).map_err(|error| self.disk_error("making a file", error))?;
+            tempfile::tempfile_in(self.spill_folder.path()).map_err(|error| self.disk_error("making a file", error))?;
         let mut writer = BufWriter::with_capacity(MERGE_BUFFER, file);
         for KeyedRow { key, row } in sorted(std::mem::take(&mut self.table)) {
             let written = [&*key, &*row].into_iter().try_for_each(|bytes| {
@@ -105,7 +106,7 @@ impl LatestRows {
     }
 
     fn disk_error(&self, doing: &str, error: std::io::Error) -> Error {
-        let folder = self.spill_folder.display();
+        let folder = self.spill_folder.path().display();
         Error::resource_exhausted(format!("{doing} in the spill folder {folder}: {error}")).with_source(error)
     }
 }
@@ -253,8 +254,8 @@ mod tests {
     proptest! {
         #[test]
         fn gives_the_greatest_row_of_each_key_in_order_whatever_the_budget(rows in rows(), budget in 0_usize..4000) {
-            let folder = tempfile::tempdir().unwrap();
-            let mut latest = LatestRows::new(budget, folder.path());
+            let folder = SpillFolder::new(std::env::temp_dir(), 0);
+            let mut latest = LatestRows::new(budget, &folder);
             let mut expected: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
             for (key, row) in &rows {
                 latest.offer(key, row).unwrap();
@@ -270,9 +271,9 @@ mod tests {
 
     #[test]
     fn spills_when_the_budget_is_used_up_and_not_before() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = SpillFolder::new(std::env::temp_dir(), 0);
         let row = [0_u8; 30];
-        let mut latest = LatestRows::new(10 * (ENTRY_OVERHEAD + 31), folder.path());
+        let mut latest = LatestRows::new(10 * (ENTRY_OVERHEAD + 31), &folder);
         for key in 0..10 {
             latest.offer(&[key], &row).unwrap();
         }
@@ -284,8 +285,8 @@ mod tests {
 
     #[test]
     fn rows_that_grow_are_spilled_too() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut latest = LatestRows::new(10_000, folder.path());
+        let folder = SpillFolder::new(std::env::temp_dir(), 0);
+        let mut latest = LatestRows::new(10_000, &folder);
         for length in 1..=20 {
             for key in 0..10 {
                 latest.offer(&[key], &vec![length; usize::from(length) * 100]).unwrap();
@@ -298,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_spill_folder_that_is_not_there_is_named() {
-        let mut latest = LatestRows::new(0, Path::new("/nowhere/at/all"));
+        let mut latest = LatestRows::new(0, &SpillFolder::new("/nowhere/at/all".into(), 0));
         latest.offer(b"a", &[0; 17]).unwrap();
         let error = latest.offer(b"b", &[0; 17]).unwrap_err();
         assert!(error.message().contains("/nowhere/at/all"), "{error}");

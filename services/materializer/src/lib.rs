@@ -1,8 +1,9 @@
 //! The materializer service: history to the online store, training sets, and the push log rewritten. It keeps no metadata
 //! of its own: runs are the registry's, and it scales by adding replicas.
 //!
-//! What is asked for becomes runs ([`app`]), which have their turns one after the other; [`worker`] takes and works on them by a plan made in [`mod@plan`], moving rows
-//! in [`load`] through [`latest`]; [`schedule`] says what is due; [`training`] builds training sets; [`grpc`] is the wire.
+//! What is asked for becomes runs ([`app`]), which have their turns one after the other; [`worker`] takes and works on them
+//! by a plan made in [`mod@plan`], moving rows in [`load`] through [`latest`]; [`schedule`] says what is due; [`training`]
+//! builds training sets; [`grpc`] is the wire.
 
 pub mod app;
 pub mod config;
@@ -16,12 +17,13 @@ pub mod training;
 mod turns;
 pub mod worker;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use larder_client::{CatalogWatchOptions, Projects, RegistryClient, RunsClient, Spawn, Transport};
 use larder_contracts::materializer::v1::materializer_service_server::MaterializerServiceServer;
 use larder_definitions::Catalog;
 use larder_offline_store::{
+    SpillFolder,
     history::HistorySource,
     training::{TrainingOptions, TrainingSets},
 };
@@ -72,9 +74,6 @@ const SWEEP: TaskKind = TaskKind::new("online store sweeping", OnFailure::Restar
 const COMPACT: TaskKind = TaskKind::new("push log rewriting", OnFailure::Restart);
 const LEFT_BEHIND: TaskKind = TaskKind::new("training sets left behind", OnFailure::Restart);
 
-/// As far ahead of time as push-ingest lets events be unless it is set otherwise.
-const WAITS_FOR: Duration = Duration::from_secs(60);
-
 /// Works on runs, and answers calls.
 pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     let stop = deps.surroundings.shutdown.token();
@@ -84,9 +83,11 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     let runs = RunsClient::new(deps.registry.clone());
     let holder = format!("materializer-{}", Uuid::now_v7());
     let spill_folder = config.spill_folder.clone().unwrap_or_else(std::env::temp_dir);
+    let spill_folder = SpillFolder::new(spill_folder, config.spill_disk_kept_free.bytes() as u64);
     let training_options = TrainingOptions {
         memory_limit: config.training_memory.bytes(),
-        spill_folder: Some(spill_folder.clone()),
+        spill_folder: spill_folder.clone(),
+        sets_at_once: config.concurrent_training_sets,
         key_prefix: config.key_prefix.clone(),
         ..TrainingOptions::default()
     };
@@ -108,7 +109,7 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
             expiry_grace: *config.expiry_grace,
             batch_bytes: config.batch_size.bytes() as u64,
             failures: Failures::default(),
-            waits_for: WAITS_FOR,
+            waits_for: *config.max_ahead,
         },
         training: Training {
             holder,

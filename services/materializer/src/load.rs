@@ -1,6 +1,6 @@
 //! A view's history to the online store: parts are read in batches, reduced to the latest row of each key, and written.
 
-use std::{iter, path::PathBuf, sync::Arc};
+use std::{iter, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
@@ -14,8 +14,9 @@ use larder_definitions::{
     run::{Part, Progress},
     view_rows::{ViewColumns, ViewRows},
 };
-use larder_offline_store::history::{
-    CREATED_TIME, DELETED, EVENT_TIME, HistorySource, PartStream, ROW_COLUMNS, ReadCounts, TimeRange,
+use larder_offline_store::{
+    SpillFolder,
+    history::{CREATED_TIME, DELETED, EVENT_TIME, HistorySource, PartStream, ROW_COLUMNS, ReadCounts, TimeRange},
 };
 use larder_online_store::{KeyWrite, OnlineStore, RowOutcome, WriteMode};
 use larder_types::{Clock, Error, Name, Result, Timestamp};
@@ -47,7 +48,7 @@ pub struct Loader {
     /// How many bytes of rows are held in memory.
     pub memory: usize,
     /// Where the rest goes.
-    pub spill_folder: PathBuf,
+    pub spill_folder: SpillFolder,
 }
 
 /// One view's load.
@@ -149,16 +150,17 @@ impl Loader {
         let mut rows = in_background(move || latest.finish()).await?;
         let piece_bytes = self.piece_bytes();
         loop {
-            let (back, chunk) = in_background(move || {
+            let of_view = Arc::clone(&load.rows);
+            let (back, writes) = in_background(move || {
                 let chunk = next_chunk(&mut rows, piece_bytes)?;
-                Ok((rows, chunk))
+                let writes = chunk.into_iter().map(|row| write_of(&of_view, row)).collect::<Result<Vec<_>>>()?;
+                Ok((rows, writes))
             })
             .await?;
             rows = back;
-            if chunk.is_empty() {
+            if writes.is_empty() {
                 return Ok(counts);
             }
-            let writes = chunk.into_iter().map(|row| write_of(&load.rows, row)).collect::<Result<Vec<_>>>()?;
             let per_key = load.rows.row_sets().len().max(1);
             let outcomes = self.store.write(writes, mode, self.clock.now()).await?;
             for outcome in outcomes.into_iter().step_by(per_key) {

@@ -79,6 +79,9 @@ impl Config {
         let (of_push, of_materializer) = (self.push_ingest.expiry_grace, self.materializer.expiry_grace);
         let message = format!("must be the same as push_ingest.expiry_grace, which is {of_push}: they share one store");
         problems.require(of_materializer == of_push, "materializer.expiry_grace", message);
+        let (of_push, of_materializer) = (self.push_ingest.max_ahead, self.materializer.max_ahead);
+        let message = format!("must be the same as push_ingest.max_ahead, which is {of_push}");
+        problems.require(of_materializer == of_push, "materializer.max_ahead", message);
     }
 }
 

@@ -25,7 +25,7 @@ enum State {
     /// Metadata, of which so many bytes are wanted.
     Metadata(Vec<u8>, usize),
     /// So many bytes of a body are still to come.
-    Body(usize),
+    Body { left: usize, is_dictionary: bool },
     /// The stream has ended, or is none: the decoder says so.
     Over,
 }
@@ -42,8 +42,10 @@ impl Frames {
         self.dictionaries.values().fold(0, |sum, bytes| sum.saturating_add(*bytes))
     }
 
-    /// INVALID_ARGUMENT for a message whose metadata ends in this piece, and which the decoder is not to be given.
-    pub(super) fn check(&mut self, mut piece: &[u8]) -> Result<()> {
+    /// Whether some of this piece is a dictionary's. INVALID_ARGUMENT for a message whose metadata ends in it, and which the
+    /// decoder is not to be given.
+    pub(super) fn check(&mut self, mut piece: &[u8]) -> Result<bool> {
+        let mut has_dictionary = false;
         while !piece.is_empty() {
             match &mut self.state {
                 State::Length(bytes, filled) => {
@@ -63,7 +65,8 @@ impl Frames {
                         self.state = after_metadata(metadata, &mut self.dictionaries)?;
                     }
                 }
-                State::Body(left) => {
+                State::Body { left, is_dictionary } => {
+                    has_dictionary |= *is_dictionary;
                     let taken = piece.len().min(*left);
                     *left -= taken;
                     piece = &piece[taken..];
@@ -71,10 +74,10 @@ impl Frames {
                         self.state = State::default();
                     }
                 }
-                State::Over => return Ok(()),
+                State::Over => return Ok(has_dictionary),
             }
         }
-        Ok(())
+        Ok(has_dictionary)
     }
 }
 
@@ -99,7 +102,7 @@ fn after_metadata(metadata: &[u8], dictionaries: &mut HashMap<i64, usize>) -> Re
              IpcWriteOptions(compression=None), which is the default)",
         ));
     }
-    if let Some(dictionary) = dictionary {
+    if let Some(dictionary) = &dictionary {
         if dictionary.isDelta() {
             return Err(Error::invalid_argument(
                 "a dictionary of the Arrow IPC stream grows from batch to batch: send each whole (in pyarrow \
@@ -108,7 +111,8 @@ fn after_metadata(metadata: &[u8], dictionaries: &mut HashMap<i64, usize>) -> Re
         }
         dictionaries.insert(dictionary.id(), body);
     }
-    Ok(if body == 0 { State::default() } else { State::Body(body) })
+    let body = State::Body { left: body, is_dictionary: dictionary.is_some() };
+    Ok(if matches!(body, State::Body { left: 0, .. }) { State::default() } else { body })
 }
 
 fn is_compressed(message: &Message<'_>, dictionary: Option<&DictionaryBatch<'_>>) -> bool {

@@ -197,14 +197,14 @@ fn as_seen(listed: Vec<FoundFile>, known: Option<&ReadFiles>) -> Vec<SeenFile> {
     let read = known.iter().flat_map(|known| &known.files).map(|file| (file.version.path.as_str(), file));
     let read: HashMap<&str, &ReadFile> = read.collect();
     let seen = |file: FoundFile| {
-        let seen = match read.get(file.version.path.as_str()) {
-            None if known.is_none() => Seen::Changed,
-            None => Seen::New,
-            Some(known) if known.version != file.version => Seen::Changed,
-            Some(known) if known.in_part => Seen::InPart,
-            Some(_) => Seen::Before,
+        let (seen, event_times) = match read.get(file.version.path.as_str()) {
+            None if known.is_none() => (Seen::Changed, None),
+            None => (Seen::New, None),
+            Some(known) if known.version != file.version => (Seen::Changed, None),
+            Some(known) if known.in_part => (Seen::InPart, known.event_times),
+            Some(known) => (Seen::Before, known.event_times),
         };
-        SeenFile { file, seen, event_times: None }
+        SeenFile { file, seen, event_times }
     };
     listed.into_iter().map(seen).collect()
 }

@@ -19,16 +19,16 @@ use super::{
     csv_types::csv_types,
     input::{Input, SpineBatch, check_same},
 };
-use crate::storage::FoundFile;
+use crate::{SpillFolder, storage::FoundFile};
 
 /// How many batches are parsed ahead.
 const BATCHES_AHEAD: usize = 2;
 
 /// Copies the files, which may lie in an object store, and finds their types.
-pub(super) async fn open(path: &str, files: Vec<FoundFile>, needed: &Needed, folder: &FsPath) -> Result<Input> {
+pub(super) async fn open(path: &str, files: Vec<FoundFile>, needed: &Needed, folder: &SpillFolder) -> Result<Input> {
     let mut copies = Vec::new();
     for (index, file) in files.iter().enumerate() {
-        copies.push(copy(file, folder.join(format!("spine-{index}.csv"))).await?);
+        copies.push(copy(file, folder, &format!("spine-{index}.csv")).await?);
     }
     let mut found: Option<Schema> = None;
     for (file, copy) in files.iter().zip(&copies) {
@@ -50,13 +50,15 @@ pub(super) async fn open(path: &str, files: Vec<FoundFile>, needed: &Needed, fol
     Ok(Input { name: format!("spine `{path}`"), schema: given, batches })
 }
 
-async fn copy(file: &FoundFile, to: PathBuf) -> Result<PathBuf> {
+async fn copy(file: &FoundFile, folder: &SpillFolder, to: &str) -> Result<PathBuf> {
+    let to = folder.path().join(to);
     let name = &file.version.path;
     let failed = |error: object_store::Error| store_error(format_args!("reading `{name}`"), error);
     let mut chunks = file.place.store.get(&file.place.path).await.map_err(failed)?.into_stream();
     let written = |error: std::io::Error| Error::unavailable(format!("copying `{name}`: {error}"));
     let mut target = tokio::fs::File::create(&to).await.map_err(written)?;
     while let Some(chunk) = chunks.next().await {
+        folder.check_room()?;
         target.write_all(&chunk.map_err(failed)?).await.map_err(written)?;
     }
     target.flush().await.map_err(written)?;

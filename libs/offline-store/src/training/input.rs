@@ -1,6 +1,6 @@
 //! Where a spine comes from: files of Parquet or CSV by path, or a stream of batches.
 
-use std::{path::Path as FsPath, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::RecordBatch,
@@ -11,6 +11,7 @@ use larder_types::{Error, ErrorCode, Result};
 
 use super::{check::Needed, csv, folders::FolderColumns};
 use crate::{
+    SpillFolder,
     history::{open_parquet, unreadable},
     storage::{FoundFile, Roots},
     widen::type_name,
@@ -46,7 +47,7 @@ pub(super) struct SpineBatch {
 }
 
 /// Opens a spine and checks that it has what is needed.
-pub(super) async fn open(spine: Spine, roots: &Roots, needed: &Needed, folder: &FsPath) -> Result<Input> {
+pub(super) async fn open(spine: Spine, roots: &Roots, needed: &Needed, folder: &SpillFolder) -> Result<Input> {
     let input = match spine {
         Spine::Stream { schema, batches } => {
             let batches = batches.map_ok(|batch| SpineBatch { batch, file: None }).boxed();
@@ -58,7 +59,7 @@ pub(super) async fn open(spine: Spine, roots: &Roots, needed: &Needed, folder: &
     Ok(input)
 }
 
-async fn open_path(path: &str, roots: &Roots, needed: &Needed, folder: &FsPath) -> Result<Input> {
+async fn open_path(path: &str, roots: &Roots, needed: &Needed, folder: &SpillFolder) -> Result<Input> {
     let (files, is_csv) = files(path, roots).await?;
     let of_folders = FolderColumns::find(path, &files, roots, needed)?;
     let input = if is_csv { csv::open(path, files, needed, folder).await? } else { open_files(path, files).await? };

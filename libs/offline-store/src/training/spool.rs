@@ -1,6 +1,6 @@
 //! Writes a spine down as it comes in: its own columns, and the narrow ones that joins read.
 
-use std::{fs::File, io::BufWriter, path::Path as FsPath, sync::Arc};
+use std::{fs::File, io::BufWriter, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, RecordBatch, UInt64Array},
@@ -19,6 +19,7 @@ use super::{
     pieces,
 };
 use crate::{
+    SpillFolder,
     error::from_engine,
     plan::SpoolFile,
     widen::{NotRequest, inexact_request, to_int64, to_micros, widen, widen_request},
@@ -87,7 +88,7 @@ impl Written {
 }
 
 /// Reads a spine to its end. `INVALID_ARGUMENT` names a row without time.
-pub(super) async fn write(input: Input, needed: &Needed, folder: &FsPath) -> Result<Spooled> {
+pub(super) async fn write(input: Input, needed: &Needed, folder: &SpillFolder) -> Result<Spooled> {
     let Input { schema, mut batches, .. } = input;
     let mut own = Spool::create(folder, "own.arrow", own_schema(&schema))?;
     let mut narrow = Spool::create(folder, "narrow.arrow", narrow_schema(needed))?;
@@ -103,6 +104,7 @@ pub(super) async fn write(input: Input, needed: &Needed, folder: &FsPath) -> Res
                 times = Some(times.map_or((min, max), |(low, high)| (low.min(min), high.max(max))));
             }
             hasher.update(batch.columns(), batch.num_rows())?;
+            folder.check_room()?;
             own.write(std::iter::once(&numbers).chain(batch.columns()))?;
             narrow.write(std::iter::once(&numbers).chain(&narrowed.columns))?;
             rows += batch.num_rows() as u64;
@@ -202,8 +204,8 @@ struct Spool {
 }
 
 impl Spool {
-    fn create(folder: &FsPath, name: &str, schema: SchemaRef) -> Result<Self> {
-        let path = folder.join(name);
+    fn create(folder: &SpillFolder, name: &str, schema: SchemaRef) -> Result<Self> {
+        let path = folder.path().join(name);
         let file = File::create(&path).map_err(|error| failed(&error))?;
         let writer = StreamWriter::try_new(BufWriter::new(file), &schema).map_err(|error| failed(&error))?;
         let path = Path::from_absolute_path(&path).map_err(|error| failed(&error))?.to_string();

@@ -22,12 +22,13 @@ use futures::StreamExt;
 use larder_codec::{KeyEncoder, MAX_KEY_BYTES};
 use larder_connections::test_suite::ForgetfulDisk;
 use larder_offline_store::{
+    SpillFolder,
     history::HistorySource,
     plan::LarderPlanCodec,
     storage::Roots,
     training::{Spine, TrainingOptions, TrainingSets},
 };
-use larder_types::{EntityKey, KeyPart, KeyType, ProjectNumber, Result};
+use larder_types::{EntityKey, ErrorCode, KeyPart, KeyType, ProjectNumber, Result};
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use crate::fixture::{MINUTE, Shop, batch, minutes, pretty, profiles, references, rows, service, texts};
@@ -412,4 +413,25 @@ async fn a_key_that_cannot_be_asked_for_online_finds_nothing() {
     assert_eq!(found, expected);
     assert_eq!(expected, [true, true, false, false, true, false]);
     assert_eq!(counts.refused(), 3);
+}
+
+/// However its spine comes; nothing of it stays.
+#[tokio::test]
+async fn the_last_bytes_of_a_disk_are_left_to_others() {
+    let shop = Shop::stocked().await;
+    shop.write_text("spine.csv", "customer_id,t\nann,1970-01-01T00:15:00\n");
+    let folder = tempfile::tempdir().unwrap();
+    let spine = batch(vec![("customer_id", texts(["ann"])), ("t", minutes([15]))]);
+    for (kept_free, is_refused) in [(u64::MAX, true), (0, false)] {
+        let spill_folder = SpillFolder::new(folder.path().to_owned(), kept_free);
+        let sets =
+            TrainingSets::new(shop.history.clone(), TrainingOptions { spill_folder, ..TrainingOptions::default() });
+        for spine in [streamed(vec![spine.clone()]), Spine::Path(shop.path("spine.csv"))] {
+            let prepared = sets.prepare(shop.request(references(&["profile.age"]), spine)).await;
+            assert_eq!(prepared.is_err(), is_refused);
+            let code = prepared.err().map(|error| error.code());
+            assert!(code.is_none_or(|code| code == ErrorCode::ResourceExhausted), "{code:?}");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
 }

@@ -175,6 +175,22 @@ async fn leftovers_and_old_manifests_are_swept_when_nobody_can_want_them() {
     }
 }
 
+/// Of three small files two are merged, and the third with what comes next.
+#[tokio::test]
+async fn no_more_bytes_are_merged_at_once_than_may_be() {
+    let log = Log::in_memory();
+    let options = CompactorOptions { merge_bytes: 1, ..log.options.clone() };
+    let log = Log { options, ..log };
+    let writer = log.writer();
+    let mut merged = Vec::new();
+    for number in 0..4 {
+        log.append(&writer, &format!("{number}"), &[contents(1, 3)[0]]).await.unwrap();
+        merged.push(log.compact().await.unwrap().files_merged);
+    }
+    assert_eq!(merged, [0, 0, 2, 2]);
+    assert_eq!(log.read_since(None).await.1.len(), 4);
+}
+
 #[tokio::test]
 async fn compactions_at_the_same_time_do_not_double_anything() {
     let log = Log::in_memory();

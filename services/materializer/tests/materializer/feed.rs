@@ -23,7 +23,7 @@ use larder_materializer::{
     load::Loader,
     worker::{Failures, Worker},
 };
-use larder_offline_store::{history::HistorySource, storage::Roots};
+use larder_offline_store::{SpillFolder, history::HistorySource, storage::Roots};
 use larder_online_store::{EmbeddedConfig, EmbeddedStore, KeyWrite, OnlineStore, WriteMode};
 use larder_push_log::{Compactor, CompactorOptions, LogSchema, PushLogWriter, PushedRows, WriterOptions};
 use larder_registry_store::ObjectRegistryStore;
@@ -288,7 +288,7 @@ impl Feed {
                 store,
                 clock: Arc::new(self.clock.clone()),
                 memory: 2_000,
-                spill_folder: self.folder.path().to_owned(),
+                spill_folder: SpillFolder::new(self.folder.path().to_owned(), 0),
             },
             clock: Arc::new(self.clock.clone()),
             key_prefix: None,

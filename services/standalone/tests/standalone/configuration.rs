@@ -99,10 +99,13 @@ fn what_services_of_one_store_have_to_agree_on_is_checked() {
     };
     let prefix = |service: &str, value| same(&format!("{service}.key_prefix ("), "serving.key_prefix", value);
     let grace = same("materializer.expiry_grace (", "push_ingest.expiry_grace", "1d");
+    let ahead = "): must be the same as push_ingest.max_ahead, which is 2m".to_owned();
+    let ahead = ("materializer.max_ahead (".to_owned(), ahead);
     for (settings, expected) in [
         (&all[..1], vec![prefix("push_ingest", "`live/`"), prefix("materializer", "`live/`")]),
         (&all[1..], vec![prefix("push_ingest", "not set"), prefix("materializer", "not set")]),
         (&[("materializer.expiry_grace", "2d")], vec![grace]),
+        (&[("push_ingest.max_ahead", "2m")], vec![ahead]),
     ] {
         let error = load(settings).unwrap_err();
         for (key, message) in expected {
