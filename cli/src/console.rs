@@ -49,22 +49,14 @@ impl Console {
         }
     }
 
-    /// Writes text that is a result as it is, e.g. a completion script. Where nobody reads any more, the output ends there
-    /// and the command goes on: what it exits with is its own verdict.
+    /// Writes text that is a result as it is, e.g. a completion script.
     pub(crate) fn text(&self, text: &str) -> Outcome<()> {
         if text.is_empty() {
             return Ok(());
         }
         let end = if text.ends_with('\n') { "" } else { "\n" };
         let mut out = io::stdout().lock();
-        let written =
-            out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes())).and_then(|()| out.flush());
-        match written {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::io("standard output cannot be written", &error))
-            }
-            Err(_) | Ok(()) => Ok(()),
-        }
+        written(out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes())).and_then(|()| out.flush()))
     }
 
     /// Shows `report` on standard error: what is to be decided on, not the result.
@@ -88,6 +80,17 @@ impl Console {
     /// Whether people read the results.
     pub(crate) fn is_table(&self) -> bool {
         self.format == Format::Table
+    }
+}
+
+/// What became of writing to standard output. Where nobody reads any more, the output ends there and the command goes on:
+/// what it exits with is its own verdict.
+pub(crate) fn written(result: io::Result<()>) -> Outcome<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::io("standard output cannot be written", &error))
+        }
+        Err(_) | Ok(()) => Ok(()),
     }
 }
 

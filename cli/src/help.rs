@@ -1,8 +1,14 @@
 //! `larder --help`: the commands by what they are for, and the exit codes.
 
+use std::io::{self, Write};
+
 use clap::{Command, CommandFactory};
 
-use crate::{arguments::Cli, exit};
+use crate::{
+    arguments::Cli,
+    console::{self, say},
+    exit::{self, Exit},
+};
 
 /// Every command, in groups.
 const GROUPS: [(&str, &[&str]); 5] = [
@@ -25,6 +31,17 @@ pub(crate) fn command() -> Command {
     let mut command = command.help_template(template);
     command.build();
     with_usage(command)
+}
+
+/// Shows the help or the version that was asked for: to the parser, both are errors.
+pub(crate) fn show(asked_for: &clap::Error) -> Exit {
+    match console::written(asked_for.print().and_then(|()| io::stdout().flush())) {
+        Ok(()) => Exit::Ok,
+        Err(failure) => {
+            say(&failure.to_string());
+            failure.exit()
+        }
+    }
 }
 
 /// With the usage of each command as its help has it: the parser would add every option whose variable is set.

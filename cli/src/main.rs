@@ -27,7 +27,11 @@ fn main() -> ExitCode {
         console::say(&failure.to_string());
         return failure.exit().into();
     }
-    let matches = command.get_matches();
+    let matches = match command.try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() => error.exit(),
+        Err(help) => return help::show(&help).into(),
+    };
     let parsed = arguments::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     commands::run(parsed).into()
 }

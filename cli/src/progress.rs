@@ -5,7 +5,10 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use larder_definitions::run::{Progress, Run};
 
-use crate::render::numbers::{counted, grouped};
+use crate::{
+    console::say,
+    render::numbers::{counted, grouped},
+};
 
 /// Bars below each other, one for each run.
 #[derive(Debug, Default)]
@@ -35,6 +38,13 @@ impl RunBar {
         self.show_progress(&run.progress);
         if run.state.is_final() {
             self.0.finish();
+        }
+    }
+
+    /// Says what ended the last attempt at the run.
+    pub(crate) fn say_trouble(&self, run: &Run) {
+        if let Some(trouble) = &run.error {
+            self.0.suspend(|| say(&format!("{} is tried again after: {trouble}", run.id)));
         }
     }
 

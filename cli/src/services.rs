@@ -80,7 +80,10 @@ impl<C> Reached<C> {
             error if is_no_grpc(error) => self.no_grpc(),
             error if is_of_another_service(error) => self.another_service(),
             error if is_unreachable(error) => self.unreachable(error),
-            _ => error.into(),
+            _ => match stopping(&error) {
+                Some(who) => self.stopping(who, &error),
+                None => error.into(),
+            },
         })
     }
 
@@ -98,6 +101,16 @@ impl<C> Reached<C> {
             "what answers at {address} is a service of Larder, but not {service}, or one of another release: {flag} says where \
              {service} is"
         )))
+    }
+
+    fn stopping(&self, who: &str, error: &Error) -> Failure {
+        let Self { service, address, .. } = self;
+        let who = if who == "the service" { format!("{service} at {address}") } else { who.to_owned() };
+        let said = Error::unavailable(format!("{who} is stopping: repeat the command once it is back"));
+        let violations = error.violations().iter().cloned();
+        Failure::Error(
+            violations.fold(said, |said, violation| said.with_violation(violation.field, violation.description)),
+        )
     }
 
     fn unreachable(&self, error: &Error) -> Failure {
@@ -125,6 +138,12 @@ fn is_of_another_service(error: &Error) -> bool {
     let unknown = error.message().strip_prefix("there is no rpc ").and_then(|rest| rest.split_once(" here"));
     let (ErrorCode::Unimplemented, Some((rpc, near))) = (error.code(), unknown) else { return false };
     rpc.rsplit_once('/').is_some_and(|(service, _)| !near.contains(service))
+}
+
+/// Who says that it is stopping. What else it says is for clients that hold on to a stream.
+fn stopping(error: &Error) -> Option<&str> {
+    let (before, _) = error.message().split_once(" is stopping").filter(|_| error.code() == ErrorCode::Unavailable)?;
+    before.rsplit(": ").next()
 }
 
 /// Errors that the transport made have a cause, those that a service answered have none.
@@ -175,6 +194,22 @@ mod tests {
         let registry = Reached { client: (), service: "serving", flag: "--serving", address: "a:1".to_owned() };
         let failure = registry.explain::<()>(Err(Error::unavailable("the online store is empty"))).unwrap_err();
         assert_eq!(failure.to_string(), "error: the online store is empty");
+    }
+
+    #[test]
+    fn who_calls_a_service_that_stops_is_told_to_repeat_the_command() {
+        let of = Reached { client: (), service: "the materializer", flag: "--materializer", address: "a:1".to_owned() };
+        for (message, who) in [
+            ("the service is stopping: open the stream again, at another replica", "the materializer at a:1"),
+            ("the spine: the service is stopping: open the stream again", "the materializer at a:1"),
+            ("the registry is stopping: open the stream anew", "the registry"),
+        ] {
+            let error = Error::unavailable(message).with_violation("targets.online", "not known");
+            let failure = of.explain::<()>(Err(error)).unwrap_err();
+            let said =
+                format!("error: {who} is stopping: repeat the command once it is back\n  targets.online: not known");
+            assert_eq!((failure.exit(), failure.to_string()), (Exit::Unavailable, said));
+        }
     }
 
     #[test]

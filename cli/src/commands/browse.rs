@@ -7,7 +7,7 @@ use larder_client::LineageNode;
 use larder_definitions::{Catalog, Object, ObjectId, ObjectKind, unknown_name};
 use larder_types::{FeatureReference, Name};
 
-use super::Context;
+use super::{Context, numbers};
 use crate::{
     console::say,
     exit::Exit,
@@ -72,7 +72,7 @@ pub(crate) struct SearchArguments {
     #[arg(required = true)]
     words: Vec<String>,
     /// At most so many, best first
-    #[arg(long, short, default_value_t = 20)]
+    #[arg(long, short, default_value_t = 20, value_parser = numbers::count, allow_negative_numbers = true)]
     limit: u32,
 }
 

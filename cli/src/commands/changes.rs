@@ -4,7 +4,7 @@ use larder_client::{ChangeRequest, Rollback, RolledBack};
 use larder_definitions::{ChangeSet, ObjectKind, Plan, yaml::FeatureRepository};
 use larder_types::{Error, ErrorCode, Name, Result, Revision};
 
-use super::Context;
+use super::{Context, numbers};
 use crate::{
     console::say,
     exit::Exit,
@@ -58,9 +58,11 @@ struct Origin {
 #[command(after_help = "Example:\n  larder diff 3 5")]
 pub(crate) struct DiffArguments {
     /// The revision that is compared with; 0: before anything was declared
-    from: u64,
+    #[arg(value_parser = numbers::revision, allow_negative_numbers = true)]
+    from: Revision,
     /// The revision that is compared; without it, the newest
-    to: Option<u64>,
+    #[arg(value_parser = numbers::revision, allow_negative_numbers = true)]
+    to: Option<Revision>,
 }
 
 /// List the revisions of the definitions, newest first
@@ -68,7 +70,7 @@ pub(crate) struct DiffArguments {
 #[command(after_help = "Example:\n  larder revisions --limit 5")]
 pub(crate) struct RevisionsArguments {
     /// At most so many
-    #[arg(long, short, default_value_t = 20)]
+    #[arg(long, short, default_value_t = 20, value_parser = numbers::count, allow_negative_numbers = true)]
     limit: u32,
 }
 
@@ -77,7 +79,8 @@ pub(crate) struct RevisionsArguments {
 #[command(after_help = "Example:\n  larder rollback 3\n\nShows what would change and asks first.")]
 pub(crate) struct RollbackArguments {
     /// The revision whose definitions are wanted back; 0: none
-    revision: u64,
+    #[arg(value_parser = numbers::revision, allow_negative_numbers = true)]
+    revision: Revision,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -146,7 +149,7 @@ pub(crate) async fn revisions(context: &Context, arguments: RevisionsArguments) 
 
 pub(crate) async fn rollback(context: &Context, arguments: RollbackArguments) -> Outcome {
     let project = context.project()?;
-    let to = Revision(arguments.revision);
+    let to = arguments.revision;
     let mut rollback =
         Rollback { to, expected_revision: None, origin: project.to_string(), message: arguments.message };
     let registry = context.services.registry()?;
@@ -181,9 +184,9 @@ fn described(revision: Revision) -> String {
     }
 }
 
-async fn difference(context: &Context, project: &Name, from: u64, to: Option<u64>) -> Outcome<Changes> {
+async fn difference(context: &Context, project: &Name, from: Revision, to: Option<Revision>) -> Outcome<Changes> {
     let registry = context.services.registry()?;
-    let diff = registry.explain(registry.client.diff(project, Revision(from), to.map(Revision)).await)?;
+    let diff = registry.explain(registry.client.diff(project, from, to).await)?;
     Ok(Changes {
         project: project.clone(),
         what: What::Between { from: diff.from, to: diff.to },

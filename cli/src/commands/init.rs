@@ -1,7 +1,7 @@
 //! `larder init`: a small repository that works as it is.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs,
     io::{self, Write},
     path::{Component, Path, PathBuf},
     sync::Arc,
@@ -13,7 +13,7 @@ use larder_types::{Clock, Error, Name, SystemClock, Timestamp};
 use parquet::arrow::ArrowWriter;
 use serde_json::json;
 
-use super::Context;
+use super::{Context, new_file::NewFile};
 use crate::{
     arguments::Globals,
     console::say,
@@ -73,9 +73,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         ("data/spine.csv", spine(now).into_bytes()),
     ];
     refuse_existing(folder, files.iter().map(|(name, _)| *name))?;
-    for (name, content) in &files {
-        write_new(&folder.join(name), content)?;
-    }
+    write_whole(folder, &files)?;
     if context.console.is_table() {
         let place = if folder == Path::new(".") { "this folder".to_owned() } else { folder.display().to_string() };
         say(&format!("Project {project} is in {place}: README.md has the next commands; the first is `larder up`."));
@@ -137,12 +135,74 @@ fn refuse_existing<'a>(folder: &Path, names: impl Iterator<Item = &'a str>) -> O
     Err(Failure::Error(Error::already_exists(message)))
 }
 
-fn write_new(path: &Path, content: &[u8]) -> Outcome<()> {
-    let write = || -> io::Result<()> {
-        path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        OpenOptions::new().write(true).create_new(true).open(path)?.write_all(content)
-    };
-    write().map_err(|error| Failure::io(format_args!("{} cannot be written", path.display()), &error))
+/// Writes all of them, or leaves everything as it was. None has its name before all are whole.
+fn write_whole(folder: &Path, files: &[(&str, Vec<u8>)]) -> Outcome<()> {
+    let (mut made, mut whole) = (Made::default(), Vec::new());
+    for (name, content) in files {
+        let path = folder.join(name);
+        let new = made.new_file(&path, content).map_err(|error| unwritten(&path, &error))?;
+        whole.push((path, new));
+    }
+    for (path, new) in whole {
+        new.finish_as_first().map_err(|error| unwritten(&path, &error))?;
+        made.files.push(path);
+    }
+    made.keep();
+    Ok(())
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> Failure {
+    Failure::io(format_args!("{} cannot be written", path.display()), error)
+}
+
+/// Folders and files that were not there before: removed again unless they are kept.
+#[derive(Default)]
+struct Made {
+    folders: Vec<PathBuf>,
+    files: Vec<PathBuf>,
+}
+
+impl Made {
+    /// A file that has its name later, in a folder that is made where there is none.
+    fn new_file(&mut self, path: &Path, content: &[u8]) -> io::Result<NewFile> {
+        self.make_folder(path.parent().unwrap_or(Path::new("")))?;
+        let new = NewFile::create(path)?;
+        new.file()?.write_all(content)?;
+        Ok(new)
+    }
+
+    fn make_folder(&mut self, folder: &Path) -> io::Result<()> {
+        let is_there = |folder: &Path| folder.as_os_str().is_empty() || folder.is_dir();
+        let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !is_there(folder)).collect();
+        for folder in missing.into_iter().rev() {
+            match fs::create_dir(folder) {
+                // Another name of one that was made, or somebody else's.
+                Err(_) if folder.is_dir() => {}
+                made => {
+                    made?;
+                    self.folders.push(folder.to_owned());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(mut self) {
+        self.folders.clear();
+        self.files.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for file in &self.files {
+            let _ = fs::remove_file(file);
+        }
+        // The innermost first; one that somebody else has put something in stays.
+        for folder in self.folders.iter().rev() {
+            let _ = fs::remove_dir(folder);
+        }
+    }
 }
 
 fn days_before(now: Timestamp, days: u32) -> Timestamp {

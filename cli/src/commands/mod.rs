@@ -8,6 +8,7 @@ pub(crate) mod init;
 mod interrupted;
 pub(crate) mod materialize;
 mod new_file;
+mod numbers;
 pub(crate) mod online;
 mod overwriting;
 pub(crate) mod push;

@@ -47,6 +47,13 @@ impl NewFile {
         self.partial.persist(&self.path)?;
         File::open(folder_of(&self.path))?.sync_all()
     }
+
+    /// Gives it its name, which nothing has before: what has it stays, and is an error.
+    pub(super) fn finish_as_first(self) -> io::Result<()> {
+        self.partial.as_file().sync_all()?;
+        self.partial.persist_noclobber(&self.path)?;
+        Ok(())
+    }
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -79,6 +86,18 @@ mod tests {
         new.finish().unwrap();
         assert_eq!(rights(&path), 0o600);
         assert_eq!((fs::read(kept).unwrap(), fs::read(path).unwrap()), (b"as it was".to_vec(), b"as it is".to_vec()));
+    }
+
+    #[test]
+    fn what_has_the_name_of_a_first_one_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new");
+        let finish = || NewFile::create(&path).unwrap().finish_as_first();
+        finish().unwrap();
+        fs::write(&path, "as it was").unwrap();
+        assert_eq!(finish().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"as it was");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use larder_types::{Clock, Error, ErrorCode, Name, SystemClock, Timestamp, Violat
 use tokio::sync::mpsc;
 
 use self::builder::{BatchBuilder, Made};
-use super::{Context, browse, interrupted::Hint};
+use super::{Context, browse, interrupted::Hint, numbers};
 use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
@@ -65,7 +65,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value = "both")]
     target: To,
     /// Events in a batch
-    #[arg(long, value_name = "ROWS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "ROWS", default_value_t = 1_000, value_parser = numbers::count_above_zero, allow_negative_numbers = true)]
     batch_size: u32,
     /// Names the batches for all time; without it, a new name
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]

@@ -8,7 +8,7 @@ use larder_client::{MaterializerClient, RunFilter};
 use larder_definitions::run::{Run, RunState};
 use larder_types::{Error, Name};
 
-use super::Context;
+use super::{Context, browse, numbers};
 use crate::{
     console::say,
     exit::Exit,
@@ -38,7 +38,7 @@ enum Command {
         #[arg(long, value_delimiter = ',')]
         state: Vec<State>,
         /// At most so many
-        #[arg(long, short, default_value_t = 20)]
+        #[arg(long, short, default_value_t = 20, value_parser = numbers::count, allow_negative_numbers = true)]
         limit: u32,
     },
     /// Show a run in full
@@ -88,8 +88,11 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
     match arguments.command {
         Command::List { view, state, limit } => {
             let states = state.into_iter().map(RunState::from).collect();
-            let filter = RunFilter { view, states, page_size: limit, page_token: String::new() };
+            let filter = RunFilter { view: view.clone(), states, page_size: limit, page_token: String::new() };
             let found = list(&materializer, &project, filter).await?;
+            if let Some(view) = view.filter(|_| found.is_empty()) {
+                refuse_unknown(context, &materializer, &project, view).await?;
+            }
             if found.is_empty() && context.console.is_table() {
                 say("There are no such runs.");
             }
@@ -138,6 +141,20 @@ async fn list(materializer: &Reached<MaterializerClient>, project: &Name, mut fi
     Ok(found)
 }
 
+/// A view that is not declared and has no run of any kind is a name that nobody knows. One that was removed has its runs.
+async fn refuse_unknown(
+    context: &Context,
+    materializer: &Reached<MaterializerClient>,
+    project: &Name,
+    view: Name,
+) -> Outcome<()> {
+    let catalog = browse::catalog(context).await?;
+    let Err(unknown) = catalog.view(view.as_str()) else { return Ok(()) };
+    let any = RunFilter { view: Some(view), states: Vec::new(), page_size: 1, page_token: String::new() };
+    let has_runs = !list(materializer, project, any).await?.is_empty();
+    if has_runs { Ok(()) } else { Err(unknown.into()) }
+}
+
 /// How often a lost stream is opened anew, with nothing heard in between, before it counts as an error.
 const MAX_REOPENED: u32 = 3;
 
@@ -155,6 +172,9 @@ pub(crate) async fn watch(context: &Context, project: &Name, run: Run, bar: &Run
         let followed = async {
             let mut changes = materializer.client.watch_run(project, &now.id).await?;
             while let Some(run) = changes.try_next().await? {
+                if run.error != now.error && !run.state.is_final() {
+                    bar.say_trouble(&run);
+                }
                 bar.show(&run);
                 has_news |= run != now;
                 now = run;

@@ -51,10 +51,16 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Outcome {
     }
     let config = loaded.config;
     telemetry::install(&config.telemetry, &telemetry::without_export())?;
-    let app = larder_standalone::build(&config, Deps::of_process()?).await?;
+    let app = larder_standalone::build(&config, Deps::of_process()?).await.map_err(of_itself)?;
     context.console.report(&Started { addresses: app.addresses(), data: config.data })?;
-    app.run().await?;
+    app.run().await.map_err(of_itself)?;
     Ok(Exit::Ok)
+}
+
+/// The services are this process: what one of its parts lacks is no service that cannot be reached.
+fn of_itself(error: Error) -> Failure {
+    let is_unreachable = Exit::from(error.code()) == Exit::Unavailable;
+    if is_unreachable { Error::failed_precondition(error.message()).into() } else { error.into() }
 }
 
 fn load(arguments: &Arguments) -> Outcome<Loaded<Config>> {
@@ -72,19 +78,7 @@ fn load(arguments: &Arguments) -> Outcome<Loaded<Config>> {
         layers = layers.flag("--data", "data", data.display().to_string());
     }
     // The message lists every problem by itself.
-    layers.load().map_err(|error| Failure::Error(Error::new(error.code(), in_words(error.message()))))
-}
-
-/// What the parser says of a key that is there twice is for who writes programs.
-fn in_words(message: &str) -> String {
-    let line = |line: &str| match line.split_once("duplicate mapping key: ") {
-        Some((before, rest)) => match rest.split_once(", set DuplicateKeyPolicy in Options if acceptable") {
-            Some((key, after)) => format!("{before}the key `{key}` is there twice{after}"),
-            None => line.to_owned(),
-        },
-        None => line.to_owned(),
-    };
-    message.split('\n').map(line).collect::<Vec<_>>().join("\n")
+    layers.load().map_err(|error| Failure::Error(Error::new(error.code(), error.message())))
 }
 
 /// Variables that are no text are not ours.

@@ -1,6 +1,12 @@
-//! CSV with a line of headings. An empty place is null.
+//! CSV with a line of headings. An empty place is null. A file whose quotes are wrong somewhere is not read at all.
 
-use std::{fs::File, path::Path};
+use std::{
+    fs::File,
+    io::{self, Seek},
+    path::Path,
+};
+
+use larder_offline_store::training::check_csv_quotes;
 
 use super::{Cells, Column, RowFile, Rows, cell::Cell, check_distinct};
 use crate::failure::{Failure, Outcome};
@@ -15,9 +21,10 @@ pub(super) struct CsvFile {
 
 impl CsvFile {
     pub(super) fn open(path: &Path, file: File) -> Outcome<Self> {
+        let name = path.display().to_string();
+        let file = checked(&name, file)?;
         let size = file.metadata().map_or(0, |metadata| metadata.len());
         let mut reader = csv::Reader::from_reader(file);
-        let name = path.display().to_string();
         let headings: Vec<String> =
             reader.headers().map_err(|error| wrong(&name, &error))?.iter().map(str::to_owned).collect();
         check_distinct(&name, headings.iter().map(String::as_str))?;
@@ -48,9 +55,28 @@ impl RowFile for CsvFile {
     }
 }
 
+/// The file at its beginning, once its quotes are known to be right. What can be read once alone, such as a pipe, is written
+/// down for that.
+fn checked(name: &str, mut file: File) -> Outcome<File> {
+    let unread = |error: io::Error| unread(name, &error);
+    if !file.metadata().map_err(unread)?.is_file() {
+        let mut copy = tempfile::tempfile().map_err(unread)?;
+        io::copy(&mut file, &mut copy).map_err(unread)?;
+        copy.rewind().map_err(unread)?;
+        file = copy;
+    }
+    check_csv_quotes(&file).map_err(|error| error.context(name))?;
+    file.rewind().map_err(unread)?;
+    Ok(file)
+}
+
+fn unread(file: &str, error: &io::Error) -> Failure {
+    Failure::io(format_args!("{file} cannot be read"), error)
+}
+
 fn wrong(file: &str, error: &csv::Error) -> Failure {
     if let csv::ErrorKind::Io(error) = error.kind() {
-        Failure::io(format_args!("{file} cannot be read"), error)
+        unread(file, error)
     } else {
         Failure::wrong(format!("{file} is not CSV: {error}"))
     }

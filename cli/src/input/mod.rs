@@ -91,6 +91,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_csv_file_with_a_quote_that_is_never_closed_is_not_read_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.csv");
+        for (text, told) in [
+            ("id,note\n1,\"all\nof it\"\n2,\"cut he", "line 4: a quote opens a value here and is never closed"),
+            ("id,note\n1,\"all\nof it\"\n2,\"a\"b\n", "line 4: text stands behind the closing quote"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = open(&path, 10).err().unwrap().to_string();
+            assert!(error.starts_with(&format!("error: {}: {told}", path.display())), "{error}");
+        }
+        fs::write(&path, "id,note\n1,\"all\nof it\"\n").unwrap();
+        assert_eq!(open(&path, 10).unwrap().next(10).unwrap().map(|rows| rows.len), Some(1));
+    }
+
+    #[test]
     fn a_column_that_is_there_twice_is_told_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let of = |file: &str, content: Vec<u8>| {

@@ -43,6 +43,20 @@ pub(crate) fn larder_unread(folder: &Path, arguments: &[&str]) -> i32 {
     status.code().expect("it was not killed")
 }
 
+/// In that folder, with no room for its standard output: the exit code and standard error.
+pub(crate) fn larder_without_room(folder: &Path, arguments: &[&str]) -> (i32, String) {
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("a device without room");
+    let done = command(folder, arguments).stdout(full).stderr(Stdio::piped()).output().expect("the command starts");
+    (done.status.code().expect("it was not killed"), String::from_utf8(done.stderr).expect("output is text"))
+}
+
+/// In that folder, where no file may have more than a few blocks, as on a disk that is all but full.
+pub(crate) fn larder_with_small_files(folder: &Path, arguments: &[&str]) -> Ran {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_larder")]);
+    done(shell.args(arguments).current_dir(folder).env_clear())
+}
+
 /// In that folder, with one more variable.
 pub(crate) fn larder_with(folder: &Path, variable: (&str, &str), arguments: &[&str]) -> Ran {
     done(command(folder, arguments).env(variable.0, variable.1))
@@ -69,6 +83,13 @@ fn done(command: &mut Command) -> Ran {
     Ran { code: done.status.code().expect("it was not killed"), out: text(done.stdout), err: text(done.stderr) }
 }
 
+/// What makes `larder up` listen on free ports.
+pub(crate) fn free_ports() -> Vec<String> {
+    let servers = ["registry", "serving", "push_ingest", "materializer"].map(|name| format!("{name}.server.listen"));
+    let keys = servers.into_iter().chain(["serving.server.admin_listen".to_owned()]);
+    keys.flat_map(|key| ["--set".to_owned(), format!("{key}=127.0.0.1:0")]).collect()
+}
+
 /// `larder up` in a folder, on free ports, until it is dropped.
 pub(crate) struct Up {
     process: Child,
@@ -81,10 +102,9 @@ impl Up {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(larder_in(folder.path(), &["init", "--project", "shop"]).code, 0);
-        let ports = ["registry", "serving", "push_ingest", "materializer"]
-            .map(|name| format!("{name}.server.listen=127.0.0.1:0"));
-        let mut arguments = vec!["up", "--output", "json", "--set", "serving.server.admin_listen=127.0.0.1:0"];
-        arguments.extend(ports.iter().flat_map(|port| ["--set", port]));
+        let ports = free_ports();
+        let mut arguments = vec!["up", "--output", "json"];
+        arguments.extend(ports.iter().map(String::as_str));
         let mut process =
             command(folder.path(), &arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
         let lines = BufReader::new(process.stdout.take().expect("its output")).lines().map_while(Result::ok);

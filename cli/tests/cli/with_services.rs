@@ -153,6 +153,10 @@ fn events_that_are_wrong_are_told_by_row_and_the_others_go_in() {
         ("customer_id,cart_valu,event_time\nC1,1,2026-01-01\n", "did you mean cart_value?"),
         ("customer_id,event_time\nC1,2026-01-01\n", "cart_value: is missing"),
         ("customer_id,cart_value\nC1,1\n", "bad.csv has no column event_timestamp"),
+        (
+            "customer_id,cart_value,event_time\n\"C1\",1,2026-01-01\n\"C",
+            "bad.csv: line 3: a quote opens a value here and is never closed",
+        ),
     ];
     for (content, message) in cases {
         let ran = push("bad.csv", content, &[]);
@@ -291,11 +295,12 @@ fn runs_that_fail_exit_with_6_and_unknown_names_with_1() {
     let cancelled = up.larder(&["runs", "cancel", &id]);
     assert_eq!(cancelled.code, 0, "{}", cancelled.err);
     assert_eq!(cancelled.err, format!("Run {id} had ended already: FAILED\n"));
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 6] = [
         (&["online", "offer_servise", "customer_id=C1"], "did you mean offer_service?"),
         (&["online", "offer_service", "customer_id=C1"], "request data discount (float64) is missing"),
         (&["describe", "purchase"], "did you mean purchases"),
         (&["runs", "show", "nothing"], "nothing"),
+        (&["runs", "list", "--view", "purchses"], "did you mean purchases?"),
         (&["rollback", "7", "--yes"], "no revision 7"),
     ];
     for (arguments, message) in cases {
@@ -324,6 +329,30 @@ fn runs_that_fail_exit_with_6_and_unknown_names_with_1() {
         );
         assert_eq!((code, err), (1, message));
     }
+}
+
+/// A view that is gone has its runs; one that is there need not have any.
+#[test]
+fn runs_are_listed_of_views_that_are_known_or_were() {
+    let up = Up::start();
+    up.good(&["apply", "--yes"]);
+    let of = |view: &str, more: &[&str]| up.larder(&[&["runs", "list", "--view", view], more].concat());
+    let none = of("cart", &[]);
+    assert_eq!((none.code, none.err.as_str()), (0, "There are no such runs.\n"));
+    up.good(&["materialize", "purchases"]);
+    fs::write(
+        up.folder().join("larder.yaml"),
+        "project: shop\nentities: [{ name: customer, join_keys: [{ name: customer_id, type: string }] }]\n",
+    )
+    .unwrap();
+    up.good(&["apply", "--yes"]);
+    let gone = of("purchases", &["--output", "json"]);
+    assert_eq!(gone.json()["runs"].as_array().map(Vec::len), Some(1), "{}", gone.err);
+    let failed = of("purchases", &["--state", "failed"]);
+    assert_eq!((failed.code, failed.err.as_str()), (0, "There are no such runs.\n"));
+    let unknown = of("cart", &[]);
+    assert_eq!((unknown.code, unknown.out.as_str()), (1, ""), "{}", unknown.err);
+    assert!(unknown.err.contains("has no feature view `cart`"), "{}", unknown.err);
 }
 
 /// What a command writes here is never what it, or Larder, reads.

@@ -2,7 +2,10 @@
 
 use expect_test::expect;
 
-use crate::running::{Ran, larder, larder_in, larder_unread, larder_with, repository};
+use crate::running::{
+    Ran, free_ports, larder, larder_in, larder_unread, larder_with, larder_with_small_files, larder_without_room,
+    repository,
+};
 
 #[test]
 fn help_groups_the_commands_and_names_the_exit_codes() {
@@ -27,6 +30,27 @@ fn a_wrong_command_line_exits_with_2() {
     assert!(larder(&["aply"]).err.contains("similar subcommand exists: 'apply'"));
     let ran = larder(&["materialize", "--incremental", "--scheduled", "yesterday"]);
     assert!(ran.err.contains("`yesterday` is not a time"), "{}", ran.err);
+}
+
+#[test]
+fn a_number_that_is_none_is_told_in_plain_words() {
+    let revision = "` is not the number of a revision, such as 3: `larder revisions` lists them\n";
+    let count = "` is not a whole number from 0 to 4294967295\n";
+    let count_above_zero = "` is not a whole number from 1 to 4294967295\n";
+    for (arguments, told) in [
+        (&["diff", "1", "x"][..], revision),
+        (&["diff", "-1"], revision),
+        (&["rollback", "1.5", "--yes"], revision),
+        (&["revisions", "--limit", "x"], count),
+        (&["search", "income", "--limit", "-1"], count),
+        (&["runs", "list", "--limit", "4294967296"], count),
+        (&["push", "events", "--file", "e.csv", "--batch-size", "0"], count_above_zero),
+        (&["push", "events", "--file", "e.csv", "--batch-size", "many"], count_above_zero),
+    ] {
+        let ran = larder(arguments);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(told), "{arguments:?}: {}", ran.err);
+    }
 }
 
 #[test]
@@ -58,6 +82,29 @@ fn what_init_makes_is_valid_and_never_overwrites() {
     assert_eq!(again.code, 1);
     assert!(again.err.starts_with("error: my-shop has larder.yaml, larder.schema.json, README.md"), "{}", again.err);
     assert_eq!(std::fs::read_to_string(shop.join("larder.yaml")).unwrap(), "mine");
+}
+
+/// So that it can be done again once what was in the way is gone.
+#[test]
+fn what_init_cannot_finish_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = larder_with_small_files(folder.path(), &["init", "outer/shop"]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{}", ran.err);
+    assert!(ran.err.contains("outer/shop/larder.schema.json cannot be written: "), "{}", ran.err);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+
+    let shop = folder.path().join("outer/shop");
+    std::fs::create_dir_all(&shop).unwrap();
+    std::fs::write(shop.join("data"), "mine").unwrap();
+    let ran = larder_in(folder.path(), &["init", "outer/shop"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("outer/shop/data/purchases.parquet cannot be written: "), "{}", ran.err);
+    assert_eq!(std::fs::read_dir(&shop).unwrap().count(), 1);
+    std::fs::remove_file(shop.join("data")).unwrap();
+    let ran = larder_in(folder.path(), &["init", "outer/shop"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(std::fs::read_dir(&shop).unwrap().count(), 5);
+    assert_eq!(std::fs::read_dir(shop.join("data")).unwrap().count(), 2);
 }
 
 #[test]
@@ -304,6 +351,19 @@ fn nobody_who_reads_changes_no_exit_code() {
     }
     let good = repository("project: shop\nentities: [{ name: c, join_keys: [{ name: c, type: int64 }] }]\n");
     assert_eq!(larder_unread(good.path(), &["validate"]), 0);
+    assert_eq!(larder_unread(good.path(), &["--help"]), 0);
+}
+
+#[test]
+fn what_cannot_be_shown_is_told() {
+    let folder = repository("project: shop\n");
+    for arguments in
+        [&["--help"][..], &["help", "apply"], &["runs", "list", "--help"], &["--version"], &["completions", "bash"]]
+    {
+        let (code, err) = larder_without_room(folder.path(), arguments);
+        assert_eq!(code, 1, "{arguments:?}");
+        assert!(err.starts_with("error: standard output cannot be written: No space left"), "{arguments:?}: {err}");
+    }
 }
 
 #[test]
@@ -343,6 +403,42 @@ fn settings_of_up_are_no_definitions() {
     let ran = larder_in(folder.path(), &["up", "--config", "twice.txt"]);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("twice.txt: the key `data` is there twice at line 2, column 1"), "{}", ran.err);
+}
+
+#[test]
+fn a_section_that_is_none_is_told_whatever_is_set_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = |content: &str, more: &[&str]| {
+        std::fs::write(folder.path().join("c.yaml"), content).unwrap();
+        larder_in(folder.path(), &[&["up", "--config", "c.yaml", "--print-config"], more].concat())
+    };
+    for more in [&[][..], &["--set", "materializer.rewrite_every=2m"]] {
+        let ran = settings("materializer: [roots]\n", more);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{}", ran.err);
+        let told = "\n  materializer (c.yaml:1:15): must be a table of keys, not a list\n";
+        assert!(ran.err.ends_with(told), "{}", ran.err);
+        let ran = settings("materializer:\n  # rewrite_every: 5m\n", more);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+        let set = ran.out.lines().filter(|line| line.contains("  # ") && !line.ends_with("  # default")).count();
+        assert_eq!(set, more.len() / 2, "{}", ran.out);
+    }
+    let ran = settings(": : :", &[]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("c.yaml: a key is missing before `:` at line 1, column 1"), "{}", ran.err);
+}
+
+/// What `up` itself lacks is no service that is not reachable.
+#[test]
+fn a_data_folder_that_cannot_be_used_exits_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir_all(data.join("online.redb")).unwrap();
+    std::fs::write(data.join("format"), "1\n").unwrap();
+    let ports = free_ports();
+    let arguments: Vec<&str> = ["up", "--data", "data"].into_iter().chain(ports.iter().map(String::as_str)).collect();
+    let ran = larder_in(folder.path(), &arguments);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{}", ran.err);
+    assert!(ran.err.contains("error: the online store's file data/online.redb: "), "{}", ran.err);
 }
 
 #[test]

@@ -127,17 +127,18 @@ impl RunsClient {
         Ok(())
     }
 
-    /// Tells those who watch; the answer says whether somebody wants the run stopped.
+    /// Tells those who watch the counts and what has ended the work for now; the answer says whether somebody wants the run stopped.
     pub async fn report_progress(
         &self,
         project: &Name,
         run_id: &str,
         lease: LeaseNumber,
         progress: &Progress,
+        trouble: Option<&str>,
     ) -> Result<bool> {
         let (project, run_id) = (project.to_string(), run_id.to_owned());
-        let message =
-            api::ReportProgressRequest { project, run_id, lease: lease.0, progress: Some(progress.to_wire()) };
+        let (progress, trouble) = (Some(progress.to_wire()), trouble.unwrap_or_default().to_owned());
+        let message = api::ReportProgressRequest { project, run_id, lease: lease.0, progress, trouble };
         let mut client = self.client.clone();
         let answer =
             unary(self.deadline, message, |request| async move { client.report_progress(request).await }).await?;

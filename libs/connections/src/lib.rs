@@ -21,4 +21,4 @@ pub use disk::{Disk, LocalDisk};
 pub use durable::DurableLocal;
 pub use error::store_error;
 pub use folder::{FolderLock, check_folder_format};
-pub use open::{Access, StoreOptions, open_store};
+pub use open::{Access, StoreOptions, decoded, open_store};

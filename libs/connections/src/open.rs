@@ -10,6 +10,7 @@ use std::{
 
 use larder_types::{Error, Result, near_names};
 use object_store::{ObjectStore, local::LocalFileSystem, path::Path};
+use percent_encoding::percent_decode_str;
 
 use crate::{Disk, DurableLocal, LocalDisk, store_error};
 
@@ -84,8 +85,27 @@ fn open_file_url(rest: &str, options: &StoreOptions) -> Result<Opened> {
     if !rest.starts_with('/') {
         return Err(wrong());
     }
-    let decoded = Path::from_url_path(rest).map_err(|_| wrong())?;
-    open_local(&PathBuf::from(format!("/{decoded}")), options)
+    open_local(&PathBuf::from(decoded(&format!("file://{rest}"), rest)?), options)
+}
+
+/// A part of a `file://` URL without its escapes: `%20` is a space. Plain paths have none and are never to be decoded.
+///
+/// # Errors
+/// [`larder_types::ErrorCode::InvalidArgument`] naming the URL where a `%` is not followed by two hexadecimal digits, or what
+/// they stand for is no UTF-8.
+pub fn decoded(url: &str, part: &str) -> Result<String> {
+    for (at, _) in part.match_indices('%') {
+        let escape: String = part[at..].chars().take(3).collect();
+        if escape.len() < 3 || !escape[1..].bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(Error::invalid_argument(format!(
+                "`{url}` is not a URL of a file: `{escape}` is not an escape such as %20; a % itself is written as %25"
+            )));
+        }
+    }
+    let decoded = percent_decode_str(part).decode_utf8().map_err(|error| {
+        Error::invalid_argument(format!("`{url}` is not a URL of a file: its escapes are no UTF-8: {error}"))
+    })?;
+    Ok(decoded.into_owned())
 }
 
 fn open_local(path: &FsPath, options: &StoreOptions) -> Result<Opened> {
@@ -144,6 +164,10 @@ mod tests {
             ("s3://bucket/prefix", ErrorCode::InvalidArgument, "supports local paths and file://"),
             ("fil:///tmp", ErrorCode::InvalidArgument, "did you mean `file://`?"),
             ("file://relative", ErrorCode::InvalidArgument, "absolute path"),
+            ("file:///tmp/a%zz", ErrorCode::InvalidArgument, "`%zz` is not an escape such as %20"),
+            ("file:///tmp/100%", ErrorCode::InvalidArgument, "`%` is not an escape"),
+            ("file:///tmp/%aü", ErrorCode::InvalidArgument, "`%aü` is not an escape"),
+            ("file:///tmp/%ff", ErrorCode::InvalidArgument, "its escapes are no UTF-8"),
             ("/nowhere/at/all", ErrorCode::NotFound, "`/nowhere/at/all` cannot be read"),
         ] {
             let error = open_store(location, &StoreOptions::new(Access::Read)).unwrap_err();

@@ -65,9 +65,6 @@ fn not_written(error: ArrowError) -> Error {
     Error::internal(format!("writing a stream of batches: {error}")).with_source(error)
 }
 
-/// What every writer ends a stream with: without it, nobody can tell a stream from its beginning.
-const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
-
 /// Pieces with dictionaries are decoded in copies of so many bytes.
 const DICTIONARY_CHUNK: usize = 4 << 10;
 
@@ -76,7 +73,6 @@ const DICTIONARY_CHUNK: usize = 4 << 10;
 pub struct IpcDecoder {
     decoder: StreamDecoder,
     frames: Frames,
-    last_bytes: [u8; END_OF_STREAM.len()],
     largest_batch: usize,
     /// Bytes of a batch that has not come to its end.
     held: usize,
@@ -97,13 +93,7 @@ impl IpcDecoder {
     /// At the start of a stream whose batches have no more than about `largest_batch` bytes: one is held until all of it is
     /// there.
     pub fn up_to(largest_batch: usize) -> Self {
-        Self {
-            decoder: StreamDecoder::default(),
-            frames: Frames::default(),
-            last_bytes: Default::default(),
-            largest_batch,
-            held: 0,
-        }
+        Self { decoder: StreamDecoder::default(), frames: Frames::default(), largest_batch, held: 0 }
     }
 
     /// The batches that end in this piece. INVALID_ARGUMENT for bytes that are no Arrow IPC stream, and for a batch that is
@@ -114,10 +104,6 @@ impl IpcDecoder {
         let held = self.held.saturating_sub(PIECE_BYTES).max(self.frames.dictionary_bytes());
         if held > self.largest_batch {
             return Err(too_great(self.largest_batch));
-        }
-        for byte in piece.iter().skip(piece.len().saturating_sub(END_OF_STREAM.len())) {
-            self.last_bytes.rotate_left(1);
-            self.last_bytes[END_OF_STREAM.len() - 1] = *byte;
         }
         let mut decoder = std::mem::take(&mut self.decoder);
         // Arrow's decoder answers some wrong lengths with a panic; then what it had read is dropped with it.
@@ -156,7 +142,7 @@ impl IpcDecoder {
     /// INVALID_ARGUMENT where the stream was cut short, also between two batches.
     pub fn finish(mut self) -> Result<()> {
         self.decoder.finish().map_err(not_read)?;
-        if self.last_bytes != END_OF_STREAM {
+        if !self.frames.have_ended() {
             return Err(Error::invalid_argument(
                 "the Arrow IPC stream was cut short: its end-of-stream marker is missing",
             ));
@@ -192,7 +178,7 @@ mod tests {
         array::{ArrayRef, DictionaryArray, Int64Array, StringArray},
         datatypes::{DataType, Field, Int32Type},
         ipc::{
-            CompressionType,
+            CompressionType, MetadataVersion,
             writer::{DictionaryHandling, IpcWriteOptions},
         },
     };
@@ -316,6 +302,17 @@ mod tests {
         decoder.finish().unwrap();
     }
 
+    /// Before Arrow 0.15 nothing stood before lengths, also before that which ends the stream.
+    #[test]
+    fn a_stream_of_the_former_format_ends_too() {
+        let options = IpcWriteOptions::try_new(8, true, MetadataVersion::V4).unwrap();
+        let mut writer = StreamWriter::try_new_with_options(Vec::new(), &schema(), options).unwrap();
+        writer.write(&batch(10)).unwrap();
+        let mut decoder = IpcDecoder::new();
+        assert_eq!(decoder.decode(writer.into_inner().unwrap().into()).unwrap(), [batch(10)]);
+        decoder.finish().unwrap();
+    }
+
     #[test]
     fn a_stream_that_is_none_or_is_cut_short_is_refused() {
         let mut decoder = IpcDecoder::new();
@@ -323,7 +320,7 @@ mod tests {
         let error = error.or_else(|| IpcDecoder::finish(decoder).err()).unwrap();
         assert_eq!(error.code(), ErrorCode::InvalidArgument);
         let all: Vec<u8> = stream(&[batch(10)]).concat();
-        for missing in [40, END_OF_STREAM.len(), 1] {
+        for missing in [40, 8, 1] {
             let mut decoder = IpcDecoder::new();
             decoder.decode(Bytes::copy_from_slice(&all[..all.len() - missing])).unwrap();
             assert_eq!(decoder.finish().unwrap_err().code(), ErrorCode::InvalidArgument, "{missing}");

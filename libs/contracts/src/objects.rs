@@ -12,6 +12,9 @@ use crate::{
     wire::{Path, Wire, all_to_wire, optional_text, span_to_wire, text},
 };
 
+/// What [`api::Object`] can be.
+const KINDS_OF_OBJECT: [&str; 5] = ["entity", "source", "feature_view", "on_demand_feature_view", "feature_service"];
+
 impl Wire for Object {
     type Message = api::Object;
 
@@ -28,7 +31,7 @@ impl Wire for Object {
 
     fn from_wire(message: api::Object, at: &Path<'_>) -> Result<Self> {
         let api::Object { object } = message;
-        match object.ok_or_else(|| at.not_understood("its kind of object"))? {
+        match object.ok_or_else(|| at.none_known("its kind of object", &KINDS_OF_OBJECT))? {
             api::object::Object::Entity(entity) => Entity::from_wire(entity, at).map(Self::Entity),
             api::object::Object::Source(source) => Source::from_wire(source, at).map(Self::Source),
             api::object::Object::FeatureView(view) => FeatureView::from_wire(view, at).map(Self::FeatureView),
@@ -159,7 +162,7 @@ impl Wire for Source {
 
     fn from_wire(message: api::Source, at: &Path<'_>) -> Result<Self> {
         let api::Source { name, kind, metadata } = message;
-        let kind = match kind.ok_or_else(|| at.not_understood("its kind of source"))? {
+        let kind = match kind.ok_or_else(|| at.none_known("its kind of source", &["parquet", "postgres", "push"]))? {
             api::source::Kind::Parquet(source) => {
                 SourceKind::Parquet(ParquetSource::from_wire(source, &at.field("parquet"))?)
             }
@@ -334,7 +337,7 @@ impl Wire for OnDemandFeature {
 
     fn from_wire(message: api::OnDemandFeature, at: &Path<'_>) -> Result<Self> {
         let api::OnDemandFeature { name, r#type, engine, description } = message;
-        let engine = match engine.ok_or_else(|| at.not_understood("its engine (sql is)"))? {
+        let engine = match engine.ok_or_else(|| at.none_known("its engine", &["sql"]))? {
             api::on_demand_feature::Engine::Sql(sql) => Engine::Sql(sql),
         };
         Ok(Self { name: at.name("name", &name)?, value_type: at.read("type", r#type)?, engine, description })
@@ -475,8 +478,9 @@ mod tests {
             OnDemandFeature::from_wire(api::OnDemandFeature { name: "f".into(), ..Default::default() }, &root)
                 .unwrap_err(),
         ];
-        for error in unknown {
+        for error in &unknown {
             assert_eq!(error.code(), ErrorCode::Unimplemented, "{error}");
         }
+        assert!(unknown[3].message().contains("its engine is missing, or not known to this release, which knows sql"));
     }
 }

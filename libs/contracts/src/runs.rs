@@ -87,7 +87,7 @@ impl Wire for RunRequest {
 
     fn from_wire(message: api::RunRequest, at: &Path<'_>) -> Result<Self> {
         let api::RunRequest { request } = message;
-        match request.ok_or_else(|| at.not_understood("its kind of run"))? {
+        match request.ok_or_else(|| at.none_known("its kind of run", &["materialize", "training_set"]))? {
             api::run_request::Request::Materialize(request) => {
                 MaterializeRequest::from_wire(request, &at.field("materialize")).map(Self::Materialize)
             }

@@ -356,6 +356,7 @@ pub(crate) fn add_view(catalog: &mut Catalog, mut view: FeatureView, sources: (u
         columns,
         schemas: [older, schema.clone()].into_iter().map(|schema| (schema.number(), schema)).collect(),
         schema,
+        pushed_since: Revision(3),
         batch_source,
         push_source,
         definition: view,

@@ -38,18 +38,41 @@ pub fn to_grpc(code: ErrorCode) -> Code {
     }
 }
 
-/// The status of a request that could not be read: the transport calls it INTERNAL, but the fault is its sender's. Any other
-/// status stays as it is.
+/// What a caller is told of a status that the transport made of its request. One of ours, which has details, stays as it is.
+///
+/// The transport calls a request that it cannot read INTERNAL, and a connection that broke UNKNOWN or INTERNAL, but the
+/// fault is the caller's: INVALID_ARGUMENT and CANCELLED.
 pub fn of_unreadable_request(status: Status) -> Status {
-    let is_unreadable = ["failed to decode Protobuf message", "Missing request message"]
-        .iter()
-        .any(|start| status.code() == Code::Internal && status.message().starts_with(start));
-    if !is_unreadable {
+    if status.code() == Code::Ok || !status.details().is_empty() {
         return status;
     }
-    let message = format!("the request is not the message that this call takes: {}", status.message());
-    to_status(&Error::invalid_argument(message))
+    let starts_as = |known: &[&str]| known.iter().any(|start| status.message().starts_with(start));
+    let error = if starts_as(&BROKEN) || (is_vague(from_grpc(status.code())) && is_connection_lost(&status)) {
+        let message = format!("the caller's connection broke: {}", status.message());
+        Error::new(ErrorCode::Cancelled, message)
+    } else if status.code() == Code::Internal && starts_as(&UNREADABLE) {
+        let message = format!("the request is not the message that this call takes: {}", status.message());
+        Error::invalid_argument(message)
+    } else {
+        Error::new(from_grpc(status.code()), status.message())
+    };
+    let mut told = to_status(&error);
+    // The encodings that are taken, where that is what was wrong.
+    *told.metadata_mut() = status.metadata().clone();
+    told
 }
+
+/// How the transport's messages begin about a request that it cannot read.
+const UNREADABLE: [&str; 5] = [
+    "failed to decode Protobuf message",
+    "Missing request message",
+    "Unexpected EOF decoding stream",
+    "protocol error: received message with",
+    "Error decompressing",
+];
+
+/// How they begin where the other side broke the connection, or the call.
+const BROKEN: [&str; 1] = ["h2 protocol error"];
 
 /// Our code of gRPC's.
 pub fn from_grpc(code: Code) -> ErrorCode {
@@ -104,16 +127,20 @@ fn code_of(reason: &str) -> Option<ErrorCode> {
 /// The code of a status that none of our services made.
 fn foreign_code(status: &Status) -> ErrorCode {
     let code = from_grpc(status.code());
-    let is_vague = matches!(code, ErrorCode::Internal | ErrorCode::Cancelled);
     if code == ErrorCode::Cancelled && status.message() == "Timeout expired" {
         // tonic answers so where the time that a caller gave is over, on either side.
         ErrorCode::DeadlineExceeded
-    } else if is_vague && is_connection_lost(status) {
+    } else if is_vague(code) && is_connection_lost(status) {
         // tonic knows no better code for a connection that broke.
         ErrorCode::Unavailable
     } else {
         code
     }
+}
+
+/// What the transport says where it knows no better.
+fn is_vague(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::Internal | ErrorCode::Cancelled)
 }
 
 fn is_connection_lost(status: &Status) -> bool {
@@ -222,6 +249,33 @@ mod tests {
             let error = from_status(status);
             assert_eq!(error.code(), code, "{text}");
             assert!(!error.message().is_empty() && StdError::source(&error).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_transport_says_of_a_request_is_told_as_ours() {
+        let compressed = "Content is compressed with `gzip` which isn't supported";
+        let cases = [
+            (Status::internal("Missing request message."), ErrorCode::InvalidArgument),
+            (Status::internal("Unexpected EOF decoding stream."), ErrorCode::InvalidArgument),
+            (Status::internal("protocol error: received message with invalid"), ErrorCode::InvalidArgument),
+            (Status::out_of_range("decoded message length too large"), ErrorCode::InvalidArgument),
+            (Status::unimplemented(compressed), ErrorCode::Unimplemented),
+            (Status::unknown("h2 protocol error: error reading a body from connection"), ErrorCode::Cancelled),
+            (Status::internal("h2 protocol error: stream error"), ErrorCode::Cancelled),
+            (Status::from_error(Box::new(std::io::Error::other("reset"))), ErrorCode::Cancelled),
+            (Status::internal("a handler that fell over"), ErrorCode::Internal),
+            (Status::not_found("no such file"), ErrorCode::NotFound),
+        ];
+        for (mut status, code) in cases {
+            status.metadata_mut().insert("grpc-accept-encoding", "identity".parse().unwrap());
+            let text = format!("{status:?}");
+            let told = of_unreadable_request(status);
+            assert_eq!(told.code(), to_grpc(code), "{text}");
+            assert_eq!(told.get_error_details().error_info().unwrap().reason, code.as_str(), "{text}");
+            assert!(told.metadata().contains_key("grpc-accept-encoding"));
+            let again = of_unreadable_request(told.clone());
+            assert_eq!((again.code(), again.message()), (told.code(), told.message()));
         }
     }
 

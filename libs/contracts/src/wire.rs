@@ -57,6 +57,13 @@ impl<'a> Path<'a> {
         Error::unimplemented(format!("{self}: {description}")).with_violation(self.to_string(), description)
     }
 
+    /// UNIMPLEMENTED that names this place, where one of `known` is to be: there is none, or one of a later release.
+    pub fn none_known(&self, what: &str, known: &[&str]) -> Error {
+        let known = known.join(", ");
+        let description = format!("{what} is missing, or not known to this release, which knows {known}");
+        Error::unimplemented(format!("{self}: {description}")).with_violation(self.to_string(), description)
+    }
+
     /// The message of a field that must be there.
     pub fn required<T>(&self, name: &str, message: Option<T>) -> Result<T> {
         message.ok_or_else(|| self.field(name).invalid("is missing"))

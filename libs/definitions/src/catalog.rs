@@ -93,6 +93,8 @@ pub struct ResolvedView {
     pub schema: Arc<RowSchema>,
     /// Every schema that live rows may name, `schema` among them.
     pub schemas: BTreeMap<SchemaNumber, Arc<RowSchema>>,
+    /// The revision since which pushed rows are written as they are now: what was pushed before may be online in another way.
+    pub pushed_since: Revision,
     /// The batch source, if it has one.
     pub batch_source: Option<Arc<ResolvedSource>>,
     /// The push source, if it has one.
@@ -125,6 +127,15 @@ impl Catalog {
     /// The feature view of that name, or an error with near names.
     pub fn feature_view(&self, name: &str) -> Result<&Arc<ResolvedView>, Error> {
         self.feature_views.get(name).ok_or_else(|| self.unknown(ObjectKind::FeatureView, name))
+    }
+
+    /// The feature view of that name if it is served: FAILED_PRECONDITION for one that is not, which has no rows online.
+    pub fn served_view(&self, name: &str) -> Result<&Arc<ResolvedView>, Error> {
+        let view = self.feature_view(name)?;
+        if !view.definition.online {
+            return Err(Error::failed_precondition(format!("view {name} is not served (`online: false`)")));
+        }
+        Ok(view)
     }
 
     /// The feature service of that name, or an error with near names.

@@ -140,12 +140,13 @@ pub fn apply(
 /// What a rollback of `state` to the definitions of `target`, an earlier state of the same project, would do.
 pub fn plan_rollback(state: &ProjectState, target: &ProjectState, request: &RollbackRequest) -> Result<Plan> {
     check_rollback(state, target, request)?;
-    let consequences = consequences(state, &target.by_id(), &numbering::restore(state, target));
+    let consequences = consequences(state, &target.by_id(), &numbering::restore(state, target)?);
     Ok(Plan { base: state.revision, changes: state_changes(state, target), unchanged: Vec::new(), consequences })
 }
 
 /// The revision that restores the definitions of `target`, an earlier state of the same project, with the row set and
-/// schema that each view had then. Numbers given since stay given. None where nothing would change.
+/// schema that each view had then, unless the row set has got rows since which the view's history does not have then. Numbers
+/// given since stay given. None where nothing would change.
 pub fn rollback(
     state: &ProjectState,
     target: &ProjectState,
@@ -162,7 +163,7 @@ pub fn rollback(
         .map(|(_, declared)| Put { object: declared.object.clone(), origin: declared.origin.clone() })
         .collect();
     let removes: Vec<ObjectId> = state.objects.keys().filter(|id| !target.objects.contains_key(id)).cloned().collect();
-    let numbers = numbering::restore(state, target);
+    let numbers = numbering::restore(state, target)?;
     if puts.is_empty() && removes.is_empty() && numbers == Assigned::default() {
         return Ok(None);
     }

@@ -133,6 +133,9 @@ impl ViewConsequences<'_> {
         let retyped = self.view.features.iter().filter(|feature| matches!(before.column(feature), Column::Retyped));
         why.extend(retyped.map(|feature| format!("the type of {} changes", feature.name)));
         why.extend(before.other_rows(old, self.view, new));
+        if why.is_empty() {
+            why.push("the earlier one has got rows from where the view does not read".to_owned());
+        }
         self.push(
             ConsequenceKind::MustMaterialize,
             format!(

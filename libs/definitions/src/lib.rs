@@ -17,6 +17,7 @@ pub mod change;
 pub mod consequences;
 pub mod diff;
 mod expressions;
+mod feeds;
 pub mod lineage;
 pub mod markdown;
 mod numbering;

@@ -6,6 +6,7 @@ use larder_types::{ColumnNumber, Error, KeySpaceNumber, Name, Result, RowSetNumb
 
 use crate::{
     Entity, Feature, FeatureView, JoinKey, Object, ObjectId, ObjectKind, Source, SourceKind,
+    feeds::feeds,
     revision::{Assigned, AssignedPush, AssignedView},
     state::{ProjectState, PushColumns, SchemaColumns, ViewAssignment},
 };
@@ -33,14 +34,31 @@ pub(crate) fn assign(state: &ProjectState, objects: &Objects<'_>) -> Result<Assi
 }
 
 /// The numbers that give every view and push source of `state` what it had in `target`, an earlier state of the project.
-pub(crate) fn restore(state: &ProjectState, target: &ProjectState) -> Assigned {
+///
+/// But for a view whose row set has got rows since which its history then does not have: it gets a new one.
+pub(crate) fn restore(state: &ProjectState, target: &ProjectState) -> Result<Assigned> {
     let mut assigned = Assigned::default();
+    let (objects, mut next_row_set) = (target.by_id(), state.numbers.next_row_set);
     for (view, numbers) in &target.numbers.views {
         let Some(current) = &numbers.current else { continue };
         let now = state.numbers.views.get(view).and_then(|numbers| numbers.current.as_ref());
-        if now != Some(current)
-            && let Some(restored) = assigned_view(target, current)
-        {
+        let Some(mut restored) = assigned_view(target, current) else { continue };
+        let feeds = target.feature_view(view).map(|view| feeds(view, &objects)).unwrap_or_default();
+        let has_no_others = |row_set: &RowSetNumber| {
+            state.numbers.row_sets.get(row_set).is_none_or(|row_set| row_set.feeds.is_subset(&feeds))
+        };
+        if !has_no_others(&current.row_set) {
+            // Where the view has left it behind already, it keeps what it has.
+            let is_as_good = |now: &ViewAssignment| {
+                let key_space = state.numbers.row_sets.get(&now.row_set).map(|row_set| row_set.key_space);
+                now.columns == current.columns && key_space == Some(restored.key_space) && has_no_others(&now.row_set)
+            };
+            if now.is_some_and(is_as_good) {
+                continue;
+            }
+            restored.row_set = take(&mut next_row_set, |n| n.0, RowSetNumber)?;
+            assigned.views.insert(view.clone(), restored);
+        } else if now != Some(current) {
             assigned.views.insert(view.clone(), restored);
         }
     }
@@ -52,7 +70,7 @@ pub(crate) fn restore(state: &ProjectState, target: &ProjectState) -> Assigned {
             assigned.push_sources.insert(source.clone(), restored);
         }
     }
-    assigned
+    Ok(assigned)
 }
 
 fn assigned_view(state: &ProjectState, current: &ViewAssignment) -> Option<AssignedView> {
@@ -96,7 +114,7 @@ pub(crate) fn push_source_of<'a>(view: &'a FeatureView, objects: &Objects<'_>) -
 }
 
 /// The columns of a view's batch source with event time and created time; none: it has no batch source.
-fn times_of<'a>(view: &FeatureView, objects: &Objects<'a>) -> Option<(&'a str, Option<&'a str>)> {
+pub(crate) fn times_of<'a>(view: &FeatureView, objects: &Objects<'a>) -> Option<(&'a str, Option<&'a str>)> {
     match &source(objects, &view.source)?.kind {
         SourceKind::Parquet(parquet) => Some((&parquet.event_time, parquet.created_time.as_deref())),
         SourceKind::Postgres(postgres) => Some((&postgres.event_time, postgres.created_time.as_deref())),

@@ -3,7 +3,10 @@
 //! A record holds its whole content, the numbers it gave included, so that the state after it is a pure function of the
 //! state before it and the record.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use larder_types::{
     ColumnNumber, Error, KeySpaceNumber, Name, Result, Revision, RowSetNumber, SchemaNumber, Timestamp,
@@ -12,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     JoinKey, Object, ObjectId, ObjectKind,
+    feeds::Touched,
     state::{
         Declared, Numbers, ProjectState, PushColumns, Retirement, RowSet, SchemaColumns, ViewAssignment, ViewNumbers,
     },
@@ -143,6 +147,7 @@ impl ProjectState {
             )));
         }
         let retirement = Retirement { at: record.created_at, revision: record.number };
+        let touched = Touched::by(record, self);
         for id in &record.removes {
             self.objects.remove(id).ok_or_else(|| Error::data_loss(format!("it removes {id}, which is not there")))?;
             if id.kind == ObjectKind::FeatureView {
@@ -154,6 +159,7 @@ impl ProjectState {
             self.objects.insert(put.object.id(), declared);
         }
         self.numbers.fold(&record.numbers, retirement)?;
+        touched.remember(self, record.number);
         self.revision = record.number;
         self.created_at = record.created_at;
         self.principal.clone_from(&record.principal);
@@ -228,6 +234,7 @@ impl Numbers {
             view: view.clone(),
             key_space: assigned.key_space,
             schemas: BTreeMap::new(),
+            feeds: BTreeSet::new(),
             retired: None,
         });
         if row_set.view != *view || row_set.key_space != assigned.key_space {

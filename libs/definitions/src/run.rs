@@ -10,7 +10,7 @@ mod shared;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use larder_types::{LeaseNumber, Name, Revision, RowSetNumber, SchemaNumber, Timestamp};
+use larder_types::{Error, LeaseNumber, Name, Result, Revision, RowSetNumber, SchemaNumber, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -60,6 +60,18 @@ pub enum Scope {
         /// Exclusive.
         end: Timestamp,
     },
+}
+
+impl Scope {
+    /// That it can have rows. INVALID_ARGUMENT of `field` for a range that ends at or before its start.
+    pub fn check(self, field: &str) -> Result<()> {
+        match self {
+            Self::Range { start, end } if start >= end => {
+                Err(Error::invalid_field(field, format!("is empty: {start} is not before {end}")))
+            }
+            Self::Range { .. } | Self::Full | Self::Incremental => Ok(()),
+        }
+    }
 }
 
 /// What a training set was asked for: with the spine and the revision, enough to ask for it again.
@@ -412,7 +424,7 @@ pub struct Run {
     pub progress: Progress,
     /// Whether somebody wants it stopped.
     pub cancel_requested: bool,
-    /// Why it failed.
+    /// Why it failed; of a running one, what ended the last attempt.
     pub error: Option<String>,
     /// Where the result lies, of a training set.
     pub result: Option<String>,

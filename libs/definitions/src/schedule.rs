@@ -1,6 +1,6 @@
 //! Schedules: five cron fields in a time zone, as instants.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -48,6 +48,19 @@ impl Ticks {
 /// The id of the run of a tick: whoever creates it first has it. An outside scheduler uses the same id.
 pub fn scheduled_run_id(view: &Name, tick: Timestamp) -> RunId {
     format!("{view}@{tick}")
+}
+
+/// How far the clock of who keeps a schedule may be ahead.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+
+/// That a tick has come: a run for an instant that has not would make its view's schedule wait for it. INVALID_ARGUMENT of
+/// `field` otherwise.
+pub fn check_has_come(field: &str, tick: Timestamp, now: Timestamp) -> Result<()> {
+    if tick <= now.plus(CLOCKS_DIFFER) {
+        return Ok(());
+    }
+    let wrong = format!("a schedule's run is for an instant that has come: {tick} is later than now, which is {now}");
+    Err(Error::invalid_field(field, wrong))
 }
 
 fn to_timestamp(time: DateTime<Tz>) -> Timestamp {

@@ -3,7 +3,10 @@
 //! Numbers are never given again: counters only grow, and a row set, its schemas and its columns stay known for as long as
 //! rows may name them, through removal, renaming and rollback. See [`crate::revision`] for the fold.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use larder_types::{
     ColumnNumber, KeySpaceNumber, Name, ProjectNumber, Result, Revision, RowSetNumber, SchemaNumber, Timestamp,
@@ -82,6 +85,9 @@ pub struct RowSet {
     pub key_space: KeySpaceNumber,
     /// Every schema that its rows may name.
     pub schemas: BTreeMap<SchemaNumber, SchemaColumns>,
+    /// All that ever wrote its rows, in words that are compared.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub feeds: BTreeSet<String>,
     /// Since when no view reads it: it may be purged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired: Option<Retirement>,
@@ -105,6 +111,9 @@ pub struct ViewNumbers {
     pub next_column: ColumnNumber,
     /// Not given yet.
     pub next_schema: SchemaNumber,
+    /// The revision since which pushed rows are written online as they are now; 0: none ever were.
+    #[serde(default = "no_revision", skip_serializing_if = "is_no_revision")]
+    pub pushed_since: Revision,
     /// What it has now; none: it was removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<ViewAssignment>,
@@ -145,6 +154,14 @@ pub struct PushColumns {
     pub columns: BTreeMap<String, ValueType>,
 }
 
+fn no_revision() -> Revision {
+    Revision(0)
+}
+
+fn is_no_revision(revision: &Revision) -> bool {
+    *revision == no_revision()
+}
+
 impl Default for Numbers {
     fn default() -> Self {
         Self {
@@ -160,7 +177,7 @@ impl Default for Numbers {
 
 impl Default for ViewNumbers {
     fn default() -> Self {
-        Self { next_column: ColumnNumber(1), next_schema: SchemaNumber(1), current: None }
+        Self { next_column: ColumnNumber(1), next_schema: SchemaNumber(1), pushed_since: no_revision(), current: None }
     }
 }
 

@@ -18,6 +18,20 @@ impl SpillFolder {
         Self { path, kept_free }
     }
 
+    /// The same, of a path as a person writes it. INVALID_ARGUMENT where there is no folder that can be written into.
+    pub fn open(path: &Path, kept_free: u64) -> Result<Self> {
+        let opened = || {
+            let path = path.canonicalize()?;
+            tempfile::tempfile_in(&path)?;
+            Ok(path)
+        };
+        let failed = |error: std::io::Error| {
+            Error::invalid_argument(format!("the spill folder {} cannot be used: {error}", path.display()))
+                .with_source(error)
+        };
+        Ok(Self::new(opened().map_err(failed)?, kept_free))
+    }
+
     /// A folder within it.
     pub fn at(&self, path: &Path) -> Self {
         Self::new(path.to_owned(), self.kept_free)
@@ -56,6 +70,20 @@ mod tests {
     use larder_types::ErrorCode;
 
     use super::*;
+
+    #[test]
+    fn it_has_to_be_a_folder_that_can_be_written_into() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("within")).unwrap();
+        let opened = SpillFolder::open(&folder.path().join("within/.."), 7).unwrap();
+        assert_eq!(opened, SpillFolder::new(folder.path().canonicalize().unwrap(), 7));
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        for wrong in ["file", "nowhere"] {
+            let error = SpillFolder::open(&folder.path().join(wrong), 0).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::InvalidArgument);
+            assert!(error.message().contains(wrong), "{error}");
+        }
+    }
 
     #[test]
     fn what_is_kept_free_is_no_room() {

@@ -1,6 +1,7 @@
 //! Where files may lie: roots that the configuration allows, and nothing else; of what lies there, not what is closed.
 
-mod reachable;
+mod walk;
+mod wanted;
 
 use std::{
     path::{Component, Path as FsPath, PathBuf},
@@ -8,15 +9,23 @@ use std::{
 };
 
 use datafusion::execution::{object_store::ObjectStoreUrl, runtime_env::RuntimeEnv};
-use futures::TryStreamExt;
-use glob::{MatchOptions, Pattern};
-use larder_connections::{Access, Disk, LocalDisk, StoreOptions, open_store, store_error};
+use futures::{StreamExt, TryStreamExt};
+use larder_connections::{Access, Disk, LocalDisk, StoreOptions, decoded, open_store, store_error};
 use larder_definitions::run::FileVersion;
 use larder_types::{Error, ErrorCode, Result};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
 
+use self::wanted::Wanted;
+
 /// The base of local files.
 const LOCAL: &str = "file://";
+
+/// How many files are looked at at once.
+const LOOKED_AT: usize = 8;
+
+/// What stands in a URL for characters of a name that would be wildcards, and what stands for them in a pattern.
+const NO_WILDCARDS: [(&str, &str); 6] =
+    [("%2A", "[*]"), ("%2a", "[*]"), ("%3F", "[?]"), ("%3f", "[?]"), ("%5B", "[[]"), ("%5b", "[[]")];
 
 /// Folders and prefixes of object stores under which files may be read and written.
 #[derive(Debug)]
@@ -101,7 +110,7 @@ impl Roots {
     ///
     /// # Errors
     /// `PERMISSION_DENIED` naming the roots, where it lies under none, or in a closed folder; `INVALID_ARGUMENT` where it is
-    /// relative.
+    /// relative, or a URL with a broken escape.
     pub fn place(&self, location: &str) -> Result<Place> {
         self.find(location).map(|(_, place)| place)
     }
@@ -118,7 +127,7 @@ impl Roots {
     fn find(&self, location: &str) -> Result<(&Root, Place)> {
         let (base, path) = match location.split_once("://") {
             Some((scheme, _)) if scheme != "file" => self.remote(location)?,
-            Some((_, rest)) => (LOCAL.to_owned(), local_path(location, rest)?),
+            Some((_, rest)) => (LOCAL.to_owned(), local_path(location, &decoded(location, rest)?)?),
             None => (LOCAL.to_owned(), local_path(location, location)?),
         };
         let root = self.roots.iter().find(|root| root.base == base && path.prefix_matches(&root.prefix));
@@ -165,15 +174,16 @@ impl Roots {
     /// extension, and none whose name, or a folder's on the way, begins with `.` or `_`. Closed folders are passed over.
     ///
     /// # Errors
-    /// Those of [`Roots::place`], and `NOT_FOUND` where there is no such file.
+    /// Those of [`Roots::place`], and `NOT_FOUND` where there is no such file. `FAILED_PRECONDITION` naming what is meant, or
+    /// may lead to it, and cannot be reached; nothing else there stops it.
     pub async fn list(&self, location: &str, extension: &str) -> Result<Vec<FoundFile>> {
         let (folder, pattern) = split_glob(location);
         let place = self.place(folder)?;
         let mut files = match pattern {
-            Some(pattern) => matching(&place, location, pattern).await?,
+            Some(pattern) => below(&place, matching(location, pattern)?).await?,
             None => match file(&place, location).await? {
                 Some(file) => vec![file],
-                None => in_folder(&place, extension).await?,
+                None => below(&place, Wanted::with(extension)).await?,
             },
         };
         files.retain(|file| !self.leads_into_closed(file));
@@ -197,14 +207,16 @@ impl Roots {
             return false;
         }
         match pattern {
-            Some(pattern) => compiled(location, pattern).is_ok_and(|pattern| matches(&pattern, &folder, &place.path)),
-            None => folder.path == place.path || is_shown(&folder, &place.path, extension),
+            Some(pattern) => {
+                matching(location, pattern).is_ok_and(|wanted| wanted.has(&names_below(&folder, &place.path)))
+            }
+            None => folder.path == place.path || Wanted::with(extension).has(&names_below(&folder, &place.path)),
         }
     }
 
     /// The folders between what `location` names and a file that [`Roots::list`] found there.
     pub(crate) fn folders_to(&self, location: &str, file: &FoundFile) -> Result<Vec<String>> {
-        let mut names: Vec<String> = names_below(&self.place(split_glob(location).0)?, &file.place.path).collect();
+        let mut names = names_below(&self.place(split_glob(location).0)?, &file.place.path);
         names.pop();
         Ok(names)
     }
@@ -288,9 +300,12 @@ fn listed_path(path: &str) -> Result<Path> {
 
 /// A local location as it is written, by its names alone; none: it is no local one.
 fn named(location: &str) -> Option<String> {
-    let path = location.strip_prefix(LOCAL).unwrap_or(location);
+    let path = match location.strip_prefix(LOCAL) {
+        Some(path) => decoded(location, path).ok()?,
+        None => location.to_owned(),
+    };
     let is_local = path.starts_with('/');
-    is_local.then(|| without_dots(path).to_string_lossy().into_owned())
+    is_local.then(|| without_dots(&path).to_string_lossy().into_owned())
 }
 
 fn without_dots(path: &str) -> PathBuf {
@@ -322,47 +337,36 @@ async fn file(place: &Place, location: &str) -> Result<Option<FoundFile>> {
     }
 }
 
-async fn in_folder(place: &Place, extension: &str) -> Result<Vec<FoundFile>> {
-    let is_ours = |file: &FoundFile| is_shown(place, &file.place.path, extension);
-    Ok(all_below(place).await?.into_iter().filter(is_ours).collect())
-}
-
-/// Whether a file below a folder is one of those that the folder stands for.
-fn is_shown(folder: &Place, file: &Path, extension: &str) -> bool {
-    let is_hidden = names_below(folder, file).any(|name| name.starts_with(['.', '_']));
-    !is_hidden && file.extension() == Some(extension)
-}
-
-async fn matching(place: &Place, location: &str, pattern: &str) -> Result<Vec<FoundFile>> {
-    let pattern = compiled(location, pattern)?;
-    let is_ours = |file: &FoundFile| matches(&pattern, place, &file.place.path);
-    Ok(all_below(place).await?.into_iter().filter(is_ours).collect())
-}
-
-fn compiled(location: &str, pattern: &str) -> Result<Pattern> {
-    Pattern::new(pattern)
-        .map_err(|error| Error::invalid_argument(format!("`{location}` is not a pattern of files: {error}")))
-}
-
-fn matches(pattern: &Pattern, folder: &Place, file: &Path) -> bool {
-    let options =
-        MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
-    let rest: Vec<String> = names_below(folder, file).collect();
-    pattern.matches_with(&rest.join("/"), options)
-}
-
-fn names_below(folder: &Place, file: &Path) -> impl Iterator<Item = String> {
-    let names: Vec<String> = file.parts().map(|part| part.as_ref().to_owned()).collect();
-    names.into_iter().skip(folder.path.parts().count())
-}
-
-async fn all_below(place: &Place) -> Result<Vec<FoundFile>> {
-    let location = shown(&place.base, &place.path);
-    let files = place.store.list(Some(&place.path)).map_ok(|meta| FoundFile::of(place, meta));
-    let files = files.try_collect().await.map_err(|error| store_error(format_args!("listing `{location}`"), error))?;
-    if place.is_folder() {
-        let checked = tokio::task::spawn_blocking(move || reachable::check(FsPath::new(&location))).await;
-        checked.map_err(|error| Error::internal(format!("looking through a folder was cut off: {error}")))??;
+/// What the pattern of a location stands for. A URL has escapes there too.
+fn matching(location: &str, pattern: &str) -> Result<Wanted> {
+    if !location.starts_with(LOCAL) {
+        return Wanted::matching(location, pattern);
     }
-    Ok(files)
+    let pattern = NO_WILDCARDS.iter().fold(pattern.to_owned(), |pattern, (escape, name)| pattern.replace(escape, name));
+    Wanted::matching(location, &decoded(location, &pattern)?)
+}
+
+/// The names of the folders below `folder`, and that of the file.
+fn names_below(folder: &Place, file: &Path) -> Vec<String> {
+    file.parts().skip(folder.path.parts().count()).map(|part| part.as_ref().to_owned()).collect()
+}
+
+/// The files that are wanted of those below a folder.
+async fn below(place: &Place, wanted: Wanted) -> Result<Vec<FoundFile>> {
+    let location = shown(&place.base, &place.path);
+    if place.base != LOCAL {
+        let files = place.store.list(Some(&place.path)).map_ok(|meta| FoundFile::of(place, meta));
+        let is_ours = |file: &FoundFile| std::future::ready(wanted.has(&names_below(place, &file.place.path)));
+        let files = files.try_filter(is_ours).try_collect().await;
+        return files.map_err(|error| store_error(format_args!("listing `{location}`"), error));
+    }
+    let walked = tokio::task::spawn_blocking(move || walk::files(FsPath::new(&location), &wanted)).await;
+    let paths = walked.map_err(|error| Error::internal(format!("looking through a folder was cut off: {error}")))??;
+    let look = |path: Path| async move {
+        let location = shown(LOCAL, &path);
+        file(&Place { path, ..place.clone() }, &location).await
+    };
+    // One that was removed meanwhile is none.
+    let files = futures::stream::iter(paths).map(look).buffered(LOOKED_AT);
+    files.try_filter_map(|file| std::future::ready(Ok(file))).try_collect().await
 }

@@ -7,6 +7,7 @@
 mod assemble;
 mod check;
 mod csv;
+mod csv_quotes;
 mod csv_types;
 mod digest;
 mod folders;
@@ -44,6 +45,7 @@ use crate::{
     history::{HistorySource, ReadCounts},
 };
 
+pub use csv_quotes::check_csv_quotes;
 pub use csv_types::csv_types;
 pub use input::Spine;
 pub use output::Output;

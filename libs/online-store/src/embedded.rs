@@ -25,7 +25,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use larder_codec::{EncodedKeys, KeyScope};
-use larder_types::{Error, Result, RowSetNumber, Timestamp};
+use larder_types::{Error, ErrorCode, Result, RowSetNumber, Timestamp};
 use redb::{Builder, Database, DatabaseError, ReadableDatabase};
 use tracing::Instrument;
 
@@ -38,6 +38,9 @@ pub use redb::StorageBackend;
 
 /// Rows that are read at once on the caller's thread: half a millisecond's worth. More are read on one that may block.
 const INLINE_ROWS: usize = 512;
+
+/// And so many bytes of them: few rows may be great.
+const INLINE_BYTES: usize = 1 << 20;
 
 /// How an embedded store uses the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +130,10 @@ impl OnlineStore for EmbeddedStore {
     async fn read_within(&self, keys: &EncodedKeys, row_sets: &[RowSetNumber], max_bytes: usize) -> Result<Rows> {
         let span = tracing::debug_span!("online store read", keys = keys.len(), row_sets = row_sets.len());
         if keys.len().saturating_mul(row_sets.len()) <= INLINE_ROWS {
-            return span.in_scope(|| read(&self.db, keys, row_sets, max_bytes));
+            match span.in_scope(|| read(&self.db, keys, row_sets, max_bytes.min(INLINE_BYTES))) {
+                Err(error) if error.code() == ErrorCode::ResourceExhausted && max_bytes > INLINE_BYTES => {}
+                done => return done,
+            }
         }
         let (db, keys, row_sets) = (self.db.clone(), keys.clone(), row_sets.to_vec());
         let reading = tokio::task::spawn_blocking(move || span.in_scope(|| read(&db, &keys, &row_sets, max_bytes)));

@@ -8,7 +8,12 @@ use larder_connections::{Created, create_once};
 use larder_types::{Error, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use crate::{SegmentPosition, WriterId, WriterOptions, layout::SourceLog, segment::encode_segment};
+use crate::{
+    SegmentPosition, WriterId, WriterOptions,
+    layout::SourceLog,
+    segment::encode_segment,
+    turns::{Size, next_groups},
+};
 
 /// Why rows were not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +61,13 @@ pub(crate) struct Append {
     pub(crate) bytes: usize,
     pub(crate) answer: oneshot::Sender<Result<SegmentPosition, AppendError>>,
     /// A share of what may wait in memory, given back with the answer.
-    pub(crate) _share: OwnedSemaphorePermit,
+    pub(crate) _share: Share,
+}
+
+/// A share of what may wait in memory, of all and of what loads may have.
+pub(crate) struct Share {
+    pub(crate) _of_loads: Option<OwnedSemaphorePermit>,
+    pub(crate) _of_all: OwnedSemaphorePermit,
 }
 
 /// Whether a segment was tried before.
@@ -84,35 +95,38 @@ impl Committer {
 
     /// Until all callers are gone: takes what waits, makes it durable, answers.
     pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Append>) {
-        let mut first = None;
-        while let Some(next) = match first.take() {
-            Some(kept) => Some(kept),
-            None => queue.recv().await,
-        } {
-            if !self.options.linger.is_zero() {
-                tokio::time::sleep(self.options.linger).await;
+        // In the order in which they came.
+        let mut waiting = Vec::new();
+        loop {
+            if waiting.is_empty() {
+                let Some(first) = queue.recv().await else { return };
+                waiting.push(first);
+                if !self.options.linger.is_zero() {
+                    tokio::time::sleep(self.options.linger).await;
+                }
             }
-            let group = self.gather(next, &mut queue, &mut first);
-            for (schema, appends) in by_schema(group) {
-                self.commit_and_answer(&schema, appends).await;
+            while let Ok(append) = queue.try_recv() {
+                waiting.push(append);
+            }
+            for group in self.gather(&mut waiting) {
+                for (schema, appends) in by_schema(group) {
+                    self.commit_and_answer(&schema, appends).await;
+                }
             }
         }
     }
 
-    /// What waits, as far as it fits into a segment. The first that does not is kept for the next.
-    fn gather(&self, first: Append, queue: &mut mpsc::Receiver<Append>, kept: &mut Option<Append>) -> Vec<Append> {
-        let (mut rows, mut bytes) = (first.rows.num_rows(), first.bytes);
-        let mut group = vec![first];
-        while let Ok(append) = queue.try_recv() {
-            rows += append.rows.num_rows();
-            bytes += append.bytes;
-            if rows > self.options.max_segment_rows || bytes > self.options.max_segment_bytes {
-                *kept = Some(append);
-                break;
-            }
-            group.push(append);
-        }
-        group
+    /// Takes those whose turn it is out of what waits: a group a segment.
+    fn gather(&self, waiting: &mut Vec<Append>) -> Vec<Vec<Append>> {
+        let size = |append: &Append| Size { rows: append.rows.num_rows(), bytes: append.bytes };
+        let sizes: Vec<Size> = waiting.iter().map(size).collect();
+        let most = Size { rows: self.options.max_segment_rows, bytes: self.options.max_segment_bytes };
+        let groups = next_groups(&sizes, most);
+        let mut taken: Vec<_> = waiting.drain(..).map(Some).collect();
+        let mut take = |group: Vec<usize>| group.into_iter().filter_map(|place| taken[place].take()).collect();
+        let groups = groups.into_iter().map(&mut take).collect();
+        waiting.extend(taken.into_iter().flatten());
+        groups
     }
 
     async fn commit_and_answer(&mut self, schema: &SchemaRef, appends: Vec<Append>) {

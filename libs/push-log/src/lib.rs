@@ -39,6 +39,7 @@ mod rows;
 mod segment;
 mod sorting;
 mod sweep;
+mod turns;
 mod writer;
 
 pub use commit::AppendError;

@@ -1,7 +1,8 @@
 //! Appending to the log, with group commit.
 //!
 //! Callers' rows of a source queue up while a segment of it is being made durable, and go together into the next. What
-//! waits is bounded in bytes: beyond that callers wait. Sources do not wait for each other.
+//! waits is bounded in bytes: beyond that callers wait. Sources do not wait for each other, nor those who append little for
+//! the many who append much (`turns.rs`).
 
 use std::{
     collections::HashMap,
@@ -20,7 +21,7 @@ use tracing::Instrument;
 
 use crate::{
     AppendError, LogSchema, SegmentPosition, WriterId,
-    commit::{Append, Committer},
+    commit::{Append, Committer, Share},
     layout::SourceLog,
     rows::SystemColumns,
 };
@@ -28,6 +29,10 @@ use crate::{
 /// Shares of the memory for what waits are counted in units of so many bytes.
 const SHARE_BYTES: usize = 1_024;
 const QUEUED_APPENDS: usize = 4_096;
+
+/// Appends of more bytes are loads. All of them together have half of the memory for what waits, so that those of few find
+/// some.
+const FEW_BYTES: usize = 64 << 10;
 
 /// How a writer works.
 #[derive(Debug, Clone)]
@@ -71,6 +76,7 @@ pub struct PushLogWriter {
     opened_at: (Timestamp, Instant),
     options: WriterOptions,
     waiting: Arc<Semaphore>,
+    waiting_loads: Arc<Semaphore>,
     sources: Mutex<Sources>,
     /// The tasks that write, one a source, called `push log` in logs. Each ends when its queue is closed; one that panics
     /// closes its queue, its callers hear that the outcome is not known, and the next append of the source starts another.
@@ -88,7 +94,7 @@ struct Sources {
 impl PushLogWriter {
     /// A writer under `root`. Nothing is written before the first append.
     pub fn open(store: Arc<dyn ObjectStore>, root: Path, options: WriterOptions, clock: &dyn Clock) -> Self {
-        let shares = (options.max_waiting_bytes / SHARE_BYTES).clamp(1, Semaphore::MAX_PERMITS);
+        let [shares, of_loads] = [all_shares(&options), loads_shares(&options)];
         Self {
             store,
             root,
@@ -96,6 +102,7 @@ impl PushLogWriter {
             opened_at: (clock.now(), Instant::now()),
             options,
             waiting: Arc::new(Semaphore::new(shares)),
+            waiting_loads: Arc::new(Semaphore::new(of_loads)),
             sources: Mutex::default(),
             tasks: TaskTracker::new(),
         }
@@ -167,10 +174,17 @@ impl PushLogWriter {
         })
     }
 
-    async fn share(&self, bytes: usize) -> Result<tokio::sync::OwnedSemaphorePermit, AppendError> {
-        let all = (self.options.max_waiting_bytes / SHARE_BYTES).max(1);
-        let shares = u32::try_from(bytes.div_ceil(SHARE_BYTES).min(all)).unwrap_or(u32::MAX);
-        Arc::clone(&self.waiting).acquire_many_owned(shares).await.map_err(|_| closed())
+    /// A load waits for loads first, and takes nothing meanwhile that others may have.
+    async fn share(&self, bytes: usize) -> Result<Share, AppendError> {
+        let take = async |of: &Arc<Semaphore>, all: usize| {
+            let shares = u32::try_from(bytes.div_ceil(SHARE_BYTES).min(all)).unwrap_or(u32::MAX);
+            Arc::clone(of).acquire_many_owned(shares).await.map_err(|_| closed())
+        };
+        let of_loads = match bytes {
+            0..=FEW_BYTES => None,
+            _ => Some(take(&self.waiting_loads, loads_shares(&self.options)).await?),
+        };
+        Ok(Share { _of_loads: of_loads, _of_all: take(&self.waiting, all_shares(&self.options)).await? })
     }
 
     fn queue(&self, project: &Name, source: &Name) -> Result<mpsc::Sender<Append>, AppendError> {
@@ -198,6 +212,14 @@ impl PushLogWriter {
         self.tasks.spawn(Committer::new(log, id, self.options.clone()).run(waiting).instrument(span));
         queue
     }
+}
+
+fn all_shares(options: &WriterOptions) -> usize {
+    (options.max_waiting_bytes / SHARE_BYTES).clamp(1, Semaphore::MAX_PERMITS)
+}
+
+fn loads_shares(options: &WriterOptions) -> usize {
+    (all_shares(options) / 2).max(1)
 }
 
 fn check(rows: &RecordBatch) -> Result<RecordBatch, Error> {

@@ -89,7 +89,7 @@ impl CallMetrics {
             &["service", "method"],
         )?;
         let in_flight = IntGaugeVec::new(
-            Opts::new("larder_grpc_calls_in_flight", "Calls and streams that are being served"),
+            Opts::new("larder_grpc_calls_in_flight", "Calls that are being worked on, and open streams"),
             &["service", "method"],
         )?;
         registry.register(Box::new(total.clone()))?;
@@ -115,9 +115,13 @@ impl MethodMetrics {
         self.in_flight.inc();
     }
 
-    /// A call that began has ended.
-    pub(crate) fn end(&self, code: Code, seconds: f64) {
+    /// A call that began is worked on no more: all that is left is to send its answer.
+    pub(crate) fn leave(&self) {
         self.in_flight.dec();
+    }
+
+    /// A call that has left has ended.
+    pub(crate) fn end(&self, code: Code, seconds: f64) {
         self.seconds.observe(seconds);
         self.count(code);
     }

@@ -3,12 +3,14 @@
 //! traces, metrics, health, reflection and drain are the same on both ways.
 
 mod body;
+mod encoded;
 mod endpoint;
 mod health;
 mod limits;
 mod methods;
 mod stream;
 
+pub use encoded::{EncodedMessage, EncodedStream, encoded, encoded_stream};
 pub use endpoint::{Endpoint, PendingCalls};
 
 use std::convert::Infallible;

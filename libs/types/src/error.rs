@@ -191,6 +191,17 @@ impl Error {
         self
     }
 
+    /// The same, its fields called by other names.
+    #[must_use]
+    pub fn rename_fields(mut self, name: impl Fn(&str) -> Option<String>) -> Self {
+        for Violation { field, .. } in &mut self.violations {
+            if let Some(name) = name(field) {
+                *field = name;
+            }
+        }
+        self
+    }
+
     /// Keeps what caused it, for logs.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

@@ -67,9 +67,28 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.to_datetime() {
             Some(time) => f.pad(&time.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
-            None => write!(f, "{} µs since the epoch", self.0),
+            None => f.pad(&far_away(self.0)),
         }
     }
+}
+
+/// As ISO 8601 has years of more than four digits, for times that the calendar of `chrono` does not reach. Source of the
+/// arithmetic: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days.
+fn far_away(micros: i64) -> String {
+    const DAY: i64 = 86_400_000_000;
+    let (days, rest) = (micros.div_euclid(DAY), micros.rem_euclid(DAY));
+    // Days since the first of March of the year 0, in eras of 400 years.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = year_of_era + era * 400 + next_year;
+    let (seconds, micros) = (rest / 1_000_000, rest % 1_000_000);
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{year:+07}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
 }
 
 impl FromStr for Timestamp {
@@ -124,6 +143,19 @@ mod tests {
         }
         assert_eq!("2026-01-31".parse::<Timestamp>().unwrap().to_string(), "2026-01-31T00:00:00Z");
         assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn times_beyond_the_calendar_have_years_of_six_digits() {
+        assert_eq!(Timestamp::MAX.to_string(), "+294247-01-10T04:00:54.775807Z");
+        assert_eq!(Timestamp::MIN.to_string(), "-290308-12-21T19:59:05.224192Z");
+        for text in
+            ["2024-02-29T23:59:59.999999Z", "2000-03-01T00:00:00Z", "0000-01-01T00:00:00Z", "9999-12-31T12:30:00Z"]
+        {
+            let time: Timestamp = text.parse().unwrap();
+            let far = far_away(time.as_micros());
+            assert_eq!(far[..20], format!("+00{text}")[..20].replace('Z', "."), "{text}");
+        }
     }
 
     #[test]

@@ -7,10 +7,10 @@ use larder_client::{Projects, RunFilter, RunsClient};
 use larder_definitions::{
     Catalog, ResolvedSource, ResolvedView,
     run::{MaterializeRequest, Run, RunRequest, Scope},
-    schedule::scheduled_run_id,
+    schedule::{check_has_come, scheduled_run_id},
 };
 use larder_push_log::Compactor;
-use larder_types::{Clock, Error, Name, Result, Revision, Timestamp};
+use larder_types::{Clock, Name, Result, Revision, Timestamp};
 use prometheus::IntCounterVec;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -69,10 +69,9 @@ pub struct Request {
 impl Materializer {
     /// Creates a run for each view. Answers before they are worked on.
     pub async fn materialize(&self, request: Request, patience: Duration) -> Result<Vec<Run>> {
-        if let Scope::Range { start, end } = request.scope
-            && start >= end
-        {
-            return Err(Error::invalid_field("range", format!("is empty: {start} is not before {end}")));
+        request.scope.check("range")?;
+        if let Some(tick) = request.tick {
+            check_has_come("scheduled_at", tick, self.clock.now())?;
         }
         let catalog = self.projects.get(&request.project, request.min_revision, patience).await?;
         let views = chosen(&catalog, request.views)?;
@@ -281,12 +280,5 @@ fn chosen(catalog: &Catalog, mut names: Vec<String>) -> Result<Vec<&Arc<Resolved
         let served: Vec<_> = catalog.feature_views.values().filter(|view| view.definition.online).collect();
         return Ok(served);
     }
-    let view = |name: &String| {
-        let view = catalog.feature_view(name)?;
-        if !view.definition.online {
-            return Err(Error::failed_precondition(format!("view {name} is not served (`online: false`)")));
-        }
-        Ok(view)
-    };
-    names.iter().map(view).collect()
+    names.iter().map(|name| catalog.served_view(name)).collect()
 }

@@ -1,14 +1,10 @@
 //! The wire: convert, call, convert back.
 
-use std::{
-    future::pending,
-    pin::{Pin, pin},
-    sync::Arc,
-};
+use std::{future::pending, pin::Pin, sync::Arc};
 
 use async_stream::try_stream;
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use larder_client::RunFilter;
 use larder_contracts::{
     Path, Wire,
@@ -162,13 +158,43 @@ impl MaterializerGrpc {
         mut messages: Streaming<api::GetHistoricalFeaturesRequest>,
         call: &CallContext,
     ) -> Result<Events> {
+        let request = read_specification(&mut messages).await?;
+        let is_named = request.spine.is_some();
+        let of_message = move |error: Error| error.rename_fields(|field| field_of_message(field, is_named));
+        let events = self.build(request, messages, call).await.map_err(of_message)?;
+        Ok(events.map_err(of_message).boxed())
+    }
+
+    async fn build(
+        &self,
+        request: training::Request,
+        messages: Streaming<api::GetHistoricalFeaturesRequest>,
+        call: &CallContext,
+    ) -> Result<Events> {
         let training = &self.0.training;
-        let admitted = training.admit(read_specification(&mut messages).await?, call).await?;
+        let admitted = training.admit(request, call).await?;
         if admitted.wants_spine() {
             let spine = training.streamed_spine(pieces(messages)).await?;
-            return training.build(admitted, Some(spine)).await;
+            return training.build(admitted, Some(spine), pending().boxed()).await;
         }
-        Ok(unless_pieces_come(training.build(admitted, None).await?, messages))
+        let mut objection = objection(messages).boxed();
+        // What is here already makes no run.
+        if let Some(error) = (&mut objection).now_or_never() {
+            return Err(error);
+        }
+        training.build(admitted, None, objection).await
+    }
+}
+
+/// The field of the message that a training set knows by another name: columns of the spine are those of what was sent for it.
+fn field_of_message(field: &str, spine_is_named: bool) -> Option<String> {
+    let (first, rest) = field.split_at(field.find('.').unwrap_or(field.len()));
+    match first {
+        "project" | "features" => Some(format!("specification.{field}")),
+        "output" => Some(format!("specification.output_path{rest}")),
+        "spine" | "entities" | "request_data" if spine_is_named => Some(format!("specification.spine_path{rest}")),
+        "entities" | "request_data" => Some(format!("spine{rest}")),
+        _ => None,
     }
 }
 
@@ -226,30 +252,17 @@ fn pieces(mut messages: Streaming<api::GetHistoricalFeaturesRequest>) -> Pieces 
     pieces.boxed()
 }
 
-/// A spine that is streamed in beside the one that the request names would be ignored.
-fn unless_pieces_come(mut events: Events, mut messages: Streaming<api::GetHistoricalFeaturesRequest>) -> Events {
-    let events = try_stream! {
-        let mut piece = pin!(async {
-            match next_piece(&mut messages).await {
-                Ok(Some(_)) => two_spines(),
-                Err(error) if error.code() == ErrorCode::InvalidArgument => error,
-                // That nothing more comes is as it should be.
-                Ok(None) | Err(_) => pending().await,
-            }
-        });
-        while let Some(event) = tokio::select! {
-            biased;
-            error = &mut piece => Some(Err(error)),
-            event = events.next() => event,
-        } {
-            yield event?;
-        }
-    };
-    events.boxed()
-}
-
-fn two_spines() -> Error {
-    Path::ROOT.field("spine").invalid("is streamed in and named by specification.spine_path, too: one of both is meant")
+/// What is wrong, once more comes than a specification that names its spine: a spine that is streamed in beside it would be
+/// ignored.
+async fn objection(mut messages: Streaming<api::GetHistoricalFeaturesRequest>) -> Error {
+    match next_piece(&mut messages).await {
+        Ok(Some(_)) => Path::ROOT
+            .field("part")
+            .invalid("a spine is streamed in and named by specification.spine_path, too: one of both is meant"),
+        Err(error) if error.code() == ErrorCode::InvalidArgument => error,
+        // That nothing more comes is as it should be.
+        Ok(None) | Err(_) => pending().await,
+    }
 }
 
 fn unreadable(status: Status) -> Error {
@@ -298,6 +311,21 @@ fn answers(mut events: Events) -> impl Stream<Item = Result<api::GetHistoricalFe
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_are_those_of_the_message() {
+        for (field, named, streamed) in [
+            ("output", "specification.output_path", "specification.output_path"),
+            ("spine", "specification.spine_path", "spine"),
+            ("spine.i", "specification.spine_path.i", "spine.i"),
+            ("entities.i", "specification.spine_path.i", "spine.i"),
+            ("features", "specification.features", "specification.features"),
+            ("part", "part", "part"),
+        ] {
+            let told = |is_named| field_of_message(field, is_named).unwrap_or_else(|| field.to_owned());
+            assert_eq!((told(true).as_str(), told(false).as_str()), (named, streamed));
+        }
+    }
 
     #[test]
     fn a_reference_that_is_none_is_named() {

@@ -88,7 +88,7 @@ impl Lease {
         loop {
             sleep(every).await;
             let asked_at = Instant::now();
-            match runs.report_progress(&self.project, &self.run_id, self.number, &counts()).await {
+            match runs.report_progress(&self.project, &self.run_id, self.number, &counts(), None).await {
                 Ok(true) => return Lost::Cancelled,
                 Ok(false) => good_until = asked_at + self.term * 2 / 3,
                 Err(error) => match error.code().retry() {
@@ -96,6 +96,15 @@ impl Lease {
                     Retry::AfterBackoff | Retry::AfterReread | Retry::Never => return Lost::Failed(error),
                 },
             }
+        }
+    }
+
+    /// Tells those who wait for the run why it is left to be resumed; if they cannot be told, the log has it.
+    pub(crate) async fn tell_trouble(&self, progress: &Progress, trouble: &Error) {
+        let (runs, trouble) = (self.runs.within(REPORT_WITHIN), trouble.to_string());
+        let told = runs.report_progress(&self.project, &self.run_id, self.number, progress, Some(&trouble)).await;
+        if let Err(error) = told {
+            tracing::debug!(run = self.run_id, %error, "the run's trouble was not reported");
         }
     }
 

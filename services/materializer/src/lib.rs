@@ -83,7 +83,8 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     let runs = RunsClient::new(deps.registry.clone());
     let holder = format!("materializer-{}", Uuid::now_v7());
     let spill_folder = config.spill_folder.clone().unwrap_or_else(std::env::temp_dir);
-    let spill_folder = SpillFolder::new(spill_folder, config.spill_disk_kept_free.bytes() as u64);
+    let spill_folder = SpillFolder::open(&spill_folder, config.spill_disk_kept_free.bytes() as u64)
+        .map_err(|error| error.context("materializer.spill_folder"))?;
     let training_options = TrainingOptions {
         memory_limit: config.training_memory.bytes(),
         spill_folder: spill_folder.clone(),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use larder_definitions::{
     ResolvedView,
-    run::{Part, Progress},
+    run::{Part, PartKind, Progress},
     view_rows::{ViewColumns, ViewRows},
 };
 use larder_offline_store::{
@@ -96,10 +96,15 @@ impl Loader {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<(LatestRows, Progress)> {
         let mut stream = self.history.read_part(load.project, load.view, part, range).await?;
+        let refused_before = counts.refused;
         loop {
-            let (back, kept, seen) = self.take_in(load, stream, latest).await?;
+            let taken = self.take_in(load, stream, latest).await;
+            let (back, kept, seen) = taken.map_err(|error| error.context(name_of(part)))?;
             (stream, latest) = (back, kept);
-            let Some(seen) = seen else { return Ok((latest, with_reader(counts, &stream.counts))) };
+            let Some(seen) = seen else {
+                warn_of_refused(load, part, stream.counts.refused(), counts.refused - refused_before);
+                return Ok((latest, with_reader(counts, &stream.counts)));
+            };
             counts.future += seen.future;
             counts.expired += seen.expired;
             counts.refused += seen.refused;
@@ -172,6 +177,28 @@ impl Loader {
             }
             progress(counts);
         }
+    }
+}
+
+/// A part as people know it.
+fn name_of(part: &Part) -> String {
+    match &part.what {
+        PartKind::File(version) => format!("`{}`", version.path),
+        PartKind::Log { .. } => format!("the push log of {}", part.source),
+        PartKind::TimeRange { .. } => format!("source {}", part.source),
+    }
+}
+
+fn warn_of_refused(load: &Load<'_>, part: &Part, nulls: u64, long_keys: u64) {
+    if nulls + long_keys > 0 {
+        let (view, part) = (load.view.name(), name_of(part));
+        tracing::warn!(
+            %view,
+            part,
+            null_event_time_or_key = nulls,
+            key_too_long = long_keys,
+            "rows were refused"
+        );
     }
 }
 

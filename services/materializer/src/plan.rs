@@ -185,7 +185,7 @@ fn query(view: &ResolvedView, source: &ResolvedSource) -> String {
             postgres.event_time,
             created(&postgres.created_time)
         ),
-        SourceKind::Push(_) => format!("push columns={columns}"),
+        SourceKind::Push(_) => format!("push since={} columns={columns}", view.pushed_since),
     }
 }
 

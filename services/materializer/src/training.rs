@@ -17,6 +17,7 @@ use std::{sync::Arc, time::Duration};
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::{
     StreamExt,
+    future::BoxFuture,
     stream::{self, BoxStream},
 };
 use larder_client::{Projects, RunsClient};
@@ -32,7 +33,7 @@ use larder_service::{
     call::CallContext,
     tasks::{OnFailure, TaskKind},
 };
-use larder_types::{Clock, Result, Revision};
+use larder_types::{Clock, Error, Result, Revision};
 use tokio::sync::Semaphore;
 
 pub use self::{
@@ -93,6 +94,9 @@ pub enum Event {
 
 /// A training set while it is built. Dropped before its end, it ends its run.
 pub type Events = BoxStream<'static, Result<Event>>;
+
+/// Ready once the caller sends what cannot be meant, though all was well when it was admitted.
+pub type Objection = BoxFuture<'static, Error>;
 
 /// Builds training sets.
 #[derive(Clone)]
@@ -166,8 +170,8 @@ impl Training {
     }
 
     /// Builds the training set; `streamed` is its spine where the request names no path. A failure ends the run and then
-    /// the stream.
-    pub async fn build(&self, admitted: Admitted, streamed: Option<Spine>) -> Result<Events> {
+    /// the stream; so does an objection.
+    pub async fn build(&self, admitted: Admitted, streamed: Option<Spine>, objection: Objection) -> Result<Events> {
         let Admitted { request, catalog, output } = admitted;
         let lead = self.start(&catalog, kept_request(&request)).await?;
         let Request { features, full_names, spine, event_time, .. } = request;
@@ -176,12 +180,12 @@ impl Training {
         let job = Job { sets: self.sets.clone(), set, output, started_at: self.clock.now() };
         let started = Event::Started(lead.run().clone());
         let (told, events) = told::channel(self.idle_limit);
-        let mut work = Some((lead, job, told));
+        let mut work = Some((lead, job, told, objection));
         self.tasks.spawn(LEAD, move |stop| {
             let work = work.take();
             async move {
-                if let Some((lead, job, told)) = work {
-                    lead.work(job, told, stop).await;
+                if let Some((lead, job, told, objection)) = work {
+                    lead.work(job, told, objection, stop).await;
                 }
                 Ok(())
             }

@@ -124,9 +124,15 @@ impl Worker {
         let counts = Mutex::new(run.progress);
         let renewing = lease.keep(|| *counts.lock());
         tokio::select! {
-            done = self.materialize(lease, run, &counts) => done.map_err(|error| {
-                self.stopped_by(error, lease, counts.lock().parts_done > done_before)
-            }),
+            done = self.materialize(lease, run, &counts) => {
+                let Err(error) = done else { return done.map_err(Stopped::Failed) };
+                let progress = *counts.lock();
+                let stopped = self.stopped_by(error, lease, progress.parts_done > done_before);
+                if let Stopped::Abandoned(error) = &stopped {
+                    lease.tell_trouble(&progress, error).await;
+                }
+                Err(stopped)
+            }
             lost = renewing => Err(lost.into()),
             () = stop.cancelled() => Err(Stopped::Abandoned(Error::cancelled("the materializer is stopping"))),
         }

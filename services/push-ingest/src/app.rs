@@ -1,6 +1,6 @@
 //! The push-ingest service: takes a batch to the push log and the online store, by one catalog.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use larder_client::Projects;
 use larder_service::{
@@ -11,7 +11,6 @@ use larder_service::{
 use larder_types::{Result, Revision};
 
 use crate::{
-    answer_by::AnswerBy,
     batch::{Batch, Created},
     feeds::{Feed, Feeds},
     ingest::{Ingest, IngestError, Ingested, Targets},
@@ -20,6 +19,9 @@ use crate::{
 
 /// Bringing one batch in: its caller is told how that went, and a defect in it is one batch's.
 const PUSH: TaskKind = TaskKind::new("push", OnFailure::Log);
+
+/// What a call is told took too long.
+pub(crate) const TAKING_IN: &str = "taking the batch in";
 
 /// A batch and where it goes.
 #[derive(Debug, Clone)]
@@ -59,9 +61,8 @@ impl PushIngest {
     /// that: only this answer says what the targets may have.
     pub async fn push(&self, request: Request, place: Place, call: &CallContext) -> Result<Ingested, IngestError> {
         let targets = request.targets;
-        let answer_by = AnswerBy::of(call);
-        let admitted = answer_by.within(self.admit(&request, answer_by.patience(call), call)).await;
-        let (feeds, feed) = admitted.flatten().map_err(|error| IngestError::before_all(error, targets))?;
+        let admitted = call.deadline.within(TAKING_IN, self.admit(&request, call)).await;
+        let (feeds, feed) = admitted.map_err(|error| IngestError::before_all(error, targets))?;
         let (ingest, batch) = (Arc::clone(&self.ingest), request.batch);
         let work = async move {
             let ingested = ingest.ingest(&feeds.catalog, &feed, batch, targets).await;
@@ -70,19 +71,14 @@ impl PushIngest {
         };
         // What has begun is brought to its end even if the caller goes: no batch is left half way between its targets.
         let seen_through = self.tasks.see_through(PUSH, work);
-        let seen_through = answer_by.within(seen_through).await;
-        let ended = seen_through.and_then(|ended| ended.map_err(|error| error.context("taking the batch in")));
+        let seen_through = async { seen_through.await.map_err(|error| error.context(TAKING_IN)) };
+        let ended = call.deadline.within(TAKING_IN, seen_through).await;
         ended.unwrap_or_else(|error| Err(IngestError::unknown(error, targets)))
     }
 
     /// What the batch is brought in by, if its caller may.
-    async fn admit(
-        &self,
-        request: &Request,
-        patience: Duration,
-        call: &CallContext,
-    ) -> Result<(Arc<Feeds>, Arc<Feed>)> {
-        let feeds = self.projects.get(&request.project, request.min_revision, patience).await?;
+    async fn admit(&self, request: &Request, call: &CallContext) -> Result<(Arc<Feeds>, Arc<Feed>)> {
+        let feeds = self.projects.get(&request.project, request.min_revision, call.patience()).await?;
         let feed = feeds.feed(&request.source)?;
         let source = Resource::new(ResourceKind::Source, &request.project, &request.source);
         authorize(&call.caller, Action::PushRows, &[source])?;

@@ -1,6 +1,6 @@
 //! The wire: convert, call, convert back.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt};
 use larder_contracts::{
@@ -18,16 +18,19 @@ use tonic::{Status, Streaming};
 use uuid::Uuid;
 
 use crate::{
-    answer_by::AnswerBy,
-    app::{PushIngest, Request},
+    app::{PushIngest, Request, TAKING_IN},
     batch::{Batch, Created},
     ingest::{IngestError, Ingested, Targets, Written},
     online::RowState,
     room::{Place, Room},
+    told::Begun,
 };
 
 /// How many batches of a stream are on their way at the same time; a client that sends more waits.
 const STREAM_AHEAD: usize = 64;
+
+/// How long a batch of a stream without a deadline waits for those of other streams. Its sender is held back meanwhile.
+const STREAM_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a value takes in a message, to judge how long one takes to be read.
 const BYTES_A_VALUE: usize = 8;
@@ -44,6 +47,7 @@ pub struct PushGrpc {
 #[tonic::async_trait]
 impl PushService for PushGrpc {
     async fn push(&self, request: tonic::Request<PushRequest>) -> Result<tonic::Response<PushResponse>, Status> {
+        Begun::note(&request);
         let call = CallContext::of(&request);
         let told = |error: IngestError| to_status(&error.into_error());
         let message = request.into_inner();
@@ -51,7 +55,7 @@ impl PushService for PushGrpc {
         let place = self.room.enter(encoded_len(&message), call.patience() / 2).await;
         let place = place.map_err(|error| told(nothing_done(error, target)))?;
         let created = self.service.created_now(unrecorded(&message));
-        let read = AnswerBy::of(&call).within(read_request(message, created)).await;
+        let read = call.deadline.within(TAKING_IN, async { Ok(read_request(message, created).await) }).await;
         let (id, request) = read.unwrap_or_else(|error| Err(nothing_done(error, target))).map_err(told)?;
         let pushed = self.service.push(request, place, &call).await.map_err(|error| told(error.of_batch(&id)))?;
         Ok(tonic::Response::new(wire_response(id, pushed)))
@@ -65,7 +69,7 @@ impl PushService for PushGrpc {
     ) -> Result<tonic::Response<Self::PushStreamStream>, Status> {
         let call = CallContext::of(&request);
         let (service, room) = (Arc::clone(&self.service), self.room.of_stream());
-        let patience = call.patience();
+        let patience = call.deadline.remaining().map_or(STREAM_PATIENCE, |_| call.patience());
         // The next batch is read when this one has a place.
         let in_order = Arc::clone(&service);
         let placed = request.into_inner().then(move |message| {

@@ -2,10 +2,8 @@
 //! features for callers.
 //!
 //! A request is taken apart in [`grpc`], checked in [`batch`] against what its source consists of ([`feeds`]), and brought
-//! in by [`ingest`]; [`online`] makes the writes for each view. How much is on its way is bounded by [`room`], how long
-//! a call waits by [`mod@answer_by`].
+//! in by [`ingest`]; [`online`] makes the writes for each view. How much is on its way is bounded by [`room`].
 
-pub mod answer_by;
 pub mod app;
 pub mod batch;
 pub mod config;
@@ -14,6 +12,7 @@ pub mod grpc;
 pub mod ingest;
 pub mod online;
 pub mod room;
+mod told;
 
 use std::sync::Arc;
 
@@ -27,7 +26,9 @@ use larder_service::{
 };
 use larder_types::{Clock, Result, UniqueClock};
 
-use crate::{app::PushIngest, config::Config, feeds::Feeds, grpc::PushGrpc, ingest::Ingest, room::Room};
+use crate::{
+    app::PushIngest, config::Config, feeds::Feeds, grpc::PushGrpc, ingest::Ingest, room::Room, told::ToldOfTargets,
+};
 
 /// What the service works with.
 pub struct Deps {
@@ -73,7 +74,7 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
     });
     let service =
         service.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT).max_encoding_message_size(TRANSPORT_MESSAGE_LIMIT);
-    GrpcServer::new("push_ingest", &config.server, deps.surroundings).add(service).build()
+    GrpcServer::new("push_ingest", &config.server, deps.surroundings).add(ToldOfTargets(service)).build()
 }
 
 fn probe(deps: &Deps, projects: &Projects<Feeds>) {

@@ -3,12 +3,16 @@
 //! Renewals of a lease and counts in between are not events: they live in memory. A registry that starts anew therefore
 //! waits one term before it gives a running run to somebody else, unless the workers of before are gone with it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use larder_definitions::run::{
-    LEASE_TERM, MaterializeRequest, Outcome, Progress, RowSetRecord, Run, RunEvent, RunEventKind, RunId, RunPlan,
-    RunRequest, RunState, RunsState,
+use larder_definitions::{
+    Catalog,
+    run::{
+        LEASE_TERM, MaterializeRequest, Outcome, Progress, RowSetRecord, Run, RunEvent, RunEventKind, RunId, RunPlan,
+        RunRequest, RunState, RunsState,
+    },
+    schedule::check_has_come,
 };
 use larder_registry_store::{Appended, Log, RegistryStore};
 use larder_types::{Clock, Error, LeaseNumber, ProjectNumber, Result, RowSetNumber, Timestamp};
@@ -19,9 +23,6 @@ use crate::projects::{of_entry, of_snapshot};
 
 /// After so many events their fold is kept, so that a start need not read them.
 const SNAPSHOT_EVERY: u64 = 500;
-
-/// How far the clock of who keeps a schedule may be ahead of the registry's.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 
 /// What is known of workers that took leases of an earlier registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,8 @@ struct InMemory {
     lease: LeaseNumber,
     expires_at: Timestamp,
     progress: Option<Progress>,
+    /// What ended the last attempt; empty where nothing did, or parts were done since.
+    trouble: String,
 }
 
 impl Runs {
@@ -96,11 +99,13 @@ impl Runs {
         })
     }
 
-    /// The run there is under `id`, made if there is none; and whether it was made.
+    /// The run there is under `id`, made if there is none; and whether it was made. What is made can be done by `catalog`:
+    /// NOT_FOUND for a view that is not there, FAILED_PRECONDITION for one that is not served.
     pub async fn create(
         &self,
         id: RunId,
         request: RunRequest,
+        catalog: &Catalog,
         principal: &str,
         traceparent: Option<String>,
     ) -> Result<(Run, bool)> {
@@ -109,7 +114,7 @@ impl Runs {
         if let Ok(run) = self.folded.read().run(&id) {
             return Ok((run.clone(), false));
         }
-        self.check_tick(&request)?;
+        self.check(&request, catalog)?;
         let what = RunEventKind::Created { request, principal: principal.to_owned(), traceparent };
         Ok((self.add(&mut events, &id, what).await?, true))
     }
@@ -130,13 +135,24 @@ impl Runs {
         let what = RunEventKind::Leased { number, holder: holder.to_owned() };
         let run = self.add(&mut events, id, what).await?;
         let expires_at = now.plus(LEASE_TERM);
-        self.memory.lock().insert(id.to_owned(), InMemory { lease: number, expires_at, progress: None });
+        let mut memory = self.memory.lock();
+        let trouble = memory.remove(id).map(|known| known.trouble).unwrap_or_default();
+        memory.insert(id.to_owned(), InMemory { lease: number, expires_at, progress: None, trouble });
+        drop(memory);
         Ok((number, run))
     }
 
     /// Keeps the run for its holder, with the counts so far; says whether somebody wants it stopped. CONFLICT where the
     /// lease is not the newest, FAILED_PRECONDITION where the run has ended.
-    pub fn report_progress(&self, id: &str, lease: LeaseNumber, progress: Progress) -> Result<bool> {
+    ///
+    /// `trouble`: what has ended the work, where it did.
+    pub fn report_progress(
+        &self,
+        id: &str,
+        lease: LeaseNumber,
+        progress: Progress,
+        mut trouble: String,
+    ) -> Result<bool> {
         let folded = self.folded.read();
         let run = folded.run(id)?;
         run.check_lease(lease)?;
@@ -146,7 +162,12 @@ impl Runs {
         }
         let expires_at = self.clock.now().plus(LEASE_TERM);
         // With the runs held as they are, so that none is remembered after its end.
-        self.memory.lock().insert(id.to_owned(), InMemory { lease, expires_at, progress: Some(progress) });
+        let mut memory = self.memory.lock();
+        if let Some(known) = memory.remove(id).filter(|_| trouble.is_empty()) {
+            trouble = known.trouble;
+        }
+        memory.insert(id.to_owned(), InMemory { lease, expires_at, progress: Some(progress), trouble });
+        drop(memory);
         let is_unwanted = run.cancel_requested;
         drop(folded);
         self.changes.send_modify(|changes| *changes += 1);
@@ -177,6 +198,7 @@ impl Runs {
         if let Some(known) = self.memory.lock().get_mut(id) {
             // What was reported before is older than what the event says.
             known.progress = None;
+            known.trouble.clear();
         }
         Ok(run)
     }
@@ -235,26 +257,23 @@ impl Runs {
         self.changes.subscribe()
     }
 
-    /// A running run shows the counts that its worker reported last.
+    /// A running run shows what its workers reported last.
     fn with_counts(&self, mut run: Run) -> Run {
         let memory = self.memory.lock();
-        let reported = memory.get(&run.id).and_then(|known| known.progress);
-        if let (RunState::Running, Some(progress)) = (run.state, reported) {
-            run.progress = progress;
+        if let (RunState::Running, Some(known)) = (run.state, memory.get(&run.id)) {
+            run.progress = known.progress.unwrap_or(run.progress);
+            run.error = Some(known.trouble.clone()).filter(|trouble| !trouble.is_empty());
         }
         run
     }
 
-    /// A run for an instant that has not come would make its view's schedule wait for it.
-    fn check_tick(&self, request: &RunRequest) -> Result<()> {
-        let RunRequest::Materialize(MaterializeRequest { tick: Some(tick), .. }) = request else { return Ok(()) };
-        let now = self.clock.now();
-        if *tick > now.plus(CLOCKS_DIFFER) {
-            return Err(Error::invalid_argument(format!(
-                "a schedule's run is for an instant that has come: {tick} is later than now, which is {now}"
-            )));
+    fn check(&self, request: &RunRequest, catalog: &Catalog) -> Result<()> {
+        let RunRequest::Materialize(MaterializeRequest { view, scope, tick }) = request else { return Ok(()) };
+        scope.check("request.materialize.scope.range")?;
+        if let Some(tick) = tick {
+            check_has_come("request.materialize.tick", *tick, self.clock.now())?;
         }
-        Ok(())
+        catalog.served_view(view.as_str()).map(drop)
     }
 
     fn is_over(&self, id: &str, lease: LeaseNumber, now: Timestamp) -> bool {

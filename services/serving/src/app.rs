@@ -18,6 +18,7 @@ use larder_types::{Clock, Name, Result, Revision, RowVersion, Timestamp};
 use crate::{
     budget::Budget,
     config::Limits,
+    great::{GreatAnswers, Queued, Turn},
     plan::Plan,
     plans::Plans,
     read::{Answer, Reading, read},
@@ -77,22 +78,29 @@ pub struct Serving {
     clock: Arc<dyn Clock>,
     projects: Projects<Plans>,
     limits: Limits,
+    great: GreatAnswers,
 }
 
 impl Serving {
     /// Reads `store`, by the catalogs of `projects`.
-    pub fn new(store: Arc<dyn OnlineStore>, clock: Arc<dyn Clock>, projects: Projects<Plans>, limits: Limits) -> Self {
-        Self { store, clock, projects, limits }
+    pub fn new(
+        store: Arc<dyn OnlineStore>,
+        clock: Arc<dyn Clock>,
+        projects: Projects<Plans>,
+        limits: Limits,
+        great: GreatAnswers,
+    ) -> Self {
+        Self { store, clock, projects, limits, great }
     }
 
-    /// Answers `request`, judged by the instant of its arrival.
-    pub async fn answer(&self, request: Request, call: &CallContext) -> Result<Response> {
+    /// Answers `request`, judged by the instant of its arrival. One of a stream is `queued`.
+    pub async fn answer(&self, request: Request, call: &CallContext, mut queued: Option<Queued>) -> Result<Response> {
         let instant = self.clock.now();
         let request = Arc::new(request);
         let mut plans = self.projects.get(&request.project, request.min_revision, call.patience()).await?;
         loop {
             let plan = plans.plan(&request.asked, request.full_names).await?;
-            match self.answer_by(&plan, &request, instant, call).await? {
+            match self.answer_by(&plan, &request, instant, call, queued.as_mut()).await? {
                 Reading::Done(answer) => return Ok(Response { plan, answer, instant }),
                 Reading::Behind(why) => {
                     let newer = plan.catalog.revision.next();
@@ -110,10 +118,20 @@ impl Serving {
         request: &Arc<Request>,
         instant: Timestamp,
         call: &CallContext,
+        queued: Option<&mut Queued>,
     ) -> Result<Reading> {
         authorize(&call.caller, Action::ReadFeatures, &resources(plan, &request.project))?;
-        let reading = read(plan, &*self.store, request, instant, Budget::new(self.limits));
+        let turn = self.great.turn(queued);
+        let reading = read(plan, &*self.store, request, instant, Budget::new(self.limits), turn);
         call.deadline.within("reading features", reading).await
+    }
+}
+
+impl Serving {
+    /// The turn to encode an answer that was not known to be great before it was made. It waits for no others of its stream,
+    /// which may wait for it.
+    pub async fn late_turn(&self) -> Result<Turn> {
+        self.great.turn(None).await
     }
 }
 

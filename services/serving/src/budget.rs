@@ -61,6 +61,11 @@ impl Budget {
         if self.read <= self.limits.max_read_bytes.bytes() { Ok(()) } else { Err(self.too_much_read()) }
     }
 
+    /// How many bytes the answer has.
+    pub fn answered(&self) -> usize {
+        self.answer
+    }
+
     /// How many bytes may still be read.
     pub fn left_to_read(&self) -> usize {
         self.limits.max_read_bytes.bytes().saturating_sub(self.read)

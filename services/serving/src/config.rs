@@ -14,6 +14,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// The most an answer may have.
     pub limits: Limits,
+    /// How many bytes of great answers may wait to be taken, all callers together.
+    pub answers_memory: ByteSize,
     /// Stands in front of every key of the online store.
     pub key_prefix: Option<String>,
     /// Where the last catalog of each project is kept, to start from it while the registry is away; none: nowhere.
@@ -50,12 +52,21 @@ impl Config {
             let message = format!("must be above zero and at most {most}");
             problems.require((1..=most.bytes()).contains(&size.bytes()), key, message);
         }
+        let least = self.limits.max_answer_bytes;
+        let message = format!("must not be below limits.max_answer_bytes, which is {least}");
+        problems.require(self.answers_memory >= least, "answers_memory", message);
     }
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { server: ServerConfig::on_port(6567), limits: Limits::default(), key_prefix: None, state_folder: None }
+        Self {
+            server: ServerConfig::on_port(6567),
+            limits: Limits::default(),
+            answers_memory: ByteSize::mebibytes(512),
+            key_prefix: None,
+            state_folder: None,
+        }
     }
 }
 

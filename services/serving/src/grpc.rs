@@ -1,8 +1,15 @@
-//! The wire: convert, call, convert back.
+//! The wire: convert, call, convert back. A great answer is encoded here, in its turn, and not where it is sent.
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use futures::{Stream, StreamExt};
+use larder_codec::DecodedColumn;
 use larder_contracts::{
     Path, columns, encoded_len,
     serving::v1::{
@@ -15,11 +22,20 @@ use larder_contracts::{
 };
 use larder_definitions::selection::Asked;
 use larder_expressions::ENGINE_VERSION;
-use larder_service::{blocking::work_on, call::CallContext};
+use larder_service::{
+    blocking::{work_beside, work_on},
+    call::CallContext,
+    server::{EncodedMessage, encoded, encoded_stream},
+};
 use larder_types::{FeatureReference, Result, Revision, RowVersion};
+use tokio::sync::watch;
 use tonic::{Status, Streaming};
 
-use crate::app::{Request, Response, Serving};
+use crate::{
+    app::{Request, Response, Serving},
+    great::{GREAT, Queued},
+    read,
+};
 
 /// How many requests of a stream are answered at the same time.
 const STREAM_AHEAD: usize = 8;
@@ -38,8 +54,11 @@ impl ServingService for ServingGrpc {
         request: tonic::Request<GetOnlineFeaturesRequest>,
     ) -> Result<tonic::Response<GetOnlineFeaturesResponse>, Status> {
         let call = CallContext::of(&request);
-        let answered = self.answer(request.into_inner(), &call).await;
-        answered.map(tonic::Response::new).map_err(|error| to_status(&error))
+        let answered = self.answer(request.into_inner(), &call, None, |response| EncodedMessage::of(&response)).await;
+        match answered.map_err(|error| to_status(&error))? {
+            Answered::Small(response) => Ok(tonic::Response::new(response)),
+            Answered::Great(message) => Ok(encoded(message)),
+        }
     }
 
     type StreamOnlineFeaturesStream = Pin<Box<dyn Stream<Item = Result<StreamOnlineFeaturesResponse, Status>> + Send>>;
@@ -50,41 +69,83 @@ impl ServingService for ServingGrpc {
     ) -> Result<tonic::Response<Self::StreamOnlineFeaturesStream>, Status> {
         let call = CallContext::of(&request);
         let service = self.clone();
+        let (taken, asked) = (watch::Sender::new(0), AtomicU64::new(0));
+        let waiting = taken.subscribe();
         let answers = request.into_inner().map(move |message| {
             let (service, call) = (service.clone(), call.clone());
+            let queued = Queued { before: asked.fetch_add(1, Ordering::Relaxed), taken: waiting.clone() };
             async move {
                 let StreamOnlineFeaturesRequest { request } = message.map_err(of_unreadable_request)?;
                 let request = Path::ROOT.required("request", request).map_err(|error| to_status(&error))?;
-                let response = service.answer(request, &call).await.map_err(|error| to_status(&error))?;
-                Ok(StreamOnlineFeaturesResponse { response: Some(response) })
+                let answered = service.answer(request, &call, Some(queued), encode_for_stream).await;
+                match answered.map_err(|error| to_status(&error))? {
+                    Answered::Small(response) => Ok(encode_for_stream(response)),
+                    Answered::Great(message) => Ok(message),
+                }
             }
         });
-        Ok(tonic::Response::new(Box::pin(until_error(answers.buffered(STREAM_AHEAD)))))
+        let answers = answers.buffered(STREAM_AHEAD).inspect(move |_| taken.send_modify(|taken| *taken += 1));
+        Ok(encoded_stream(until_error(answers)))
     }
+}
+
+/// An answer as it leaves.
+enum Answered {
+    Small(GetOnlineFeaturesResponse),
+    Great(EncodedMessage),
+}
+
+fn encode_for_stream(response: GetOnlineFeaturesResponse) -> EncodedMessage {
+    EncodedMessage::of(&StreamOnlineFeaturesResponse { response: Some(response) })
 }
 
 impl ServingGrpc {
-    async fn answer(&self, message: GetOnlineFeaturesRequest, call: &CallContext) -> Result<GetOnlineFeaturesResponse> {
+    async fn answer(
+        &self,
+        message: GetOnlineFeaturesRequest,
+        call: &CallContext,
+        queued: Option<Queued>,
+        encode: fn(GetOnlineFeaturesResponse) -> EncodedMessage,
+    ) -> Result<Answered> {
         let request = work_on(encoded_len(&message) / BYTES_A_VALUE, || read_request(message)).await?;
         let include_replay = request.include_replay;
-        let response = self.0.answer(request, call).await?;
-        let values = response.answer.columns.iter().map(|column| column.values.len()).sum();
-        work_on(values, move || wire_response(&response, include_replay)).await
+        let mut response = self.0.answer(request, call, queued).await?;
+        let bytes = response.answer.bytes;
+        let turn = response.answer.turn.take();
+        if bytes <= GREAT {
+            drop(turn);
+            let values: usize = response.answer.columns.iter().map(|column| column.values.len()).sum();
+            let wire =
+                work_on(values.max(bytes / read::BYTES_A_VALUE), move || wire_response(response, include_replay));
+            return wire.await.map(Answered::Small);
+        }
+        let mut turn = match turn {
+            Some(turn) => turn,
+            None => self.0.late_turn().await?,
+        };
+        let encoded = work_beside(move || {
+            turn.keep(bytes)?;
+            let message = encode(wire_response(response, include_replay)?);
+            turn.keep(message.byte_len())?;
+            Ok(message.keeping(turn.end()))
+        });
+        encoded.await.map(Answered::Great)
     }
 }
 
-fn wire_response(response: &Response, include_replay: bool) -> Result<GetOnlineFeaturesResponse> {
-    let features = response.plan.selection.outputs.iter().zip(&response.answer.columns).map(|(output, column)| {
+/// Takes the response apart column by column: it may be great.
+fn wire_response(response: Response, include_replay: bool) -> Result<GetOnlineFeaturesResponse> {
+    let replay = include_replay.then(|| replay(&response));
+    let Response { plan, answer, instant: _ } = response;
+    let features = plan.selection.outputs.iter().zip(answer.columns).map(|(output, column)| {
+        let DecodedColumn { values, statuses } = column;
         Ok(Feature {
             name: output.name.clone(),
-            values: Some(columns::encode(&column.values)?),
-            statuses: column.statuses.clone().unwrap_or_default().into(),
+            values: Some(columns::encode(&values)?),
+            statuses: statuses.unwrap_or_default().into(),
         })
     });
-    Ok(GetOnlineFeaturesResponse {
-        features: features.collect::<Result<_>>()?,
-        replay: include_replay.then(|| replay(response)),
-    })
+    Ok(GetOnlineFeaturesResponse { features: features.collect::<Result<_>>()?, replay })
 }
 
 /// The first error is the stream's last item.

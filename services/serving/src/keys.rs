@@ -66,6 +66,11 @@ impl Keys {
         Ok(DecodedColumn { values, statuses: column.statuses.map(|statuses| self.spread(statuses)) })
     }
 
+    /// How many entities share keys; none where each has its own.
+    pub fn sharing(&self) -> Option<usize> {
+        self.places.as_ref().map(Array::len)
+    }
+
     /// How many bytes [`Keys::spread_column`] makes of a column.
     pub fn bytes_spread(&self, column: &DecodedColumn) -> usize {
         let entities = self.places.as_ref().map_or(self.distinct.len(), Array::len);

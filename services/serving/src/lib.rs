@@ -2,12 +2,14 @@
 //!
 //! A request is taken apart in [`grpc`], answered in [`app`] by one [`plan::Plan`] at one instant: its rows are checked in
 //! [`entities`], its keys found in [`keys`], fetched and decoded in [`read`] as far as its [`budget`] goes. Plans are made
-//! once per catalog and swapped as a whole ([`plans`]).
+//! once per catalog and swapped as a whole ([`plans`]). Answers that are great have turns, and places until they were taken
+//! ([`great`]).
 
 pub mod app;
 pub mod budget;
 pub mod config;
 pub mod entities;
+pub mod great;
 pub mod grpc;
 pub mod keys;
 pub mod plan;
@@ -26,7 +28,7 @@ use larder_service::{
 use larder_types::{Clock, Error, Result};
 use prometheus::IntCounter;
 
-use crate::{app::Serving, config::Config, grpc::ServingGrpc, plans::Plans};
+use crate::{app::Serving, config::Config, great::GreatAnswers, grpc::ServingGrpc, plans::Plans};
 
 /// What the service works with.
 pub struct Deps {
@@ -57,7 +59,8 @@ pub fn build(config: &Config, deps: Deps) -> Result<Endpoint> {
             None => Plans::new(catalog, prefix.clone(), compiled.clone()),
         });
     probe(&deps.surroundings.readiness, &deps.store, &projects);
-    let serving = Serving::new(deps.store, deps.clock, projects, config.limits);
+    let great = GreatAnswers::new(config.answers_memory);
+    let serving = Serving::new(deps.store, deps.clock, projects, config.limits, great);
     let service = ServingServiceServer::new(ServingGrpc(Arc::new(serving)));
     let service =
         service.max_decoding_message_size(TRANSPORT_MESSAGE_LIMIT).max_encoding_message_size(TRANSPORT_MESSAGE_LIMIT);

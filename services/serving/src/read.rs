@@ -1,7 +1,7 @@
 //! Reads a request's features: keys, one fetch per key, decoding by view, then what is computed from it.
 //!
-//! A request is taken in and an answer made beside the threads that serve, if they are great. No piece of an answer is made
-//! that the budget has no room for.
+//! A request is taken in and an answer made beside the threads that serve, if they take long; an answer that may be great is
+//! read and made in its turn. No piece of an answer is made that the budget has no room for.
 
 use std::sync::Arc;
 
@@ -20,12 +20,19 @@ use crate::{
     app::Request,
     budget::{Budget, bytes_of},
     entities::Entities,
+    great::{GREAT, Turn},
     keys::Keys,
-    plan::{Plan, ViewReader},
+    plan::{Fetch, Plan, ViewReader},
 };
 
 /// Entities that an expression is evaluated for at once: what is made is judged after each.
 const EVALUATED_ROWS: usize = 16_384;
+
+/// So many bytes take as long as a value, at least.
+pub const BYTES_A_VALUE: usize = 64;
+
+/// Fewer bytes has no value, as a rule.
+const LEAST_VALUE: usize = 8;
 
 /// The values of all that was asked for.
 #[derive(Debug)]
@@ -34,6 +41,10 @@ pub struct Answer {
     pub columns: Vec<DecodedColumn>,
     /// By view of the selection, per entity: the version of the row that was read. Empty unless asked for.
     pub versions: Vec<Vec<Option<RowVersion>>>,
+    /// How many bytes it has.
+    pub bytes: usize,
+    /// In which it was made, if it was thought to be great.
+    pub turn: Option<Turn>,
 }
 
 /// How a read ended.
@@ -45,13 +56,14 @@ pub enum Reading {
     Behind(Error),
 }
 
-/// Answers `request` by `plan`, judged by `instant`.
+/// Answers `request` by `plan`, judged by `instant`; in its `turn` if it may be great.
 pub async fn read(
     plan: &Arc<Plan>,
     store: &dyn OnlineStore,
     request: &Arc<Request>,
     instant: Timestamp,
     mut budget: Budget,
+    turn: impl Future<Output = Result<Turn>>,
 ) -> Result<Reading> {
     let values = request.rows_told().saturating_mul(plan.selection.outputs.len());
     let (by_plan, asked) = (Arc::clone(plan), Arc::clone(request));
@@ -61,22 +73,84 @@ pub async fn read(
         Ok((entities, keys, budget))
     });
     let (entities, keys, mut budget) = taken.await?;
-    let rows = fetch(plan, store, &keys, &mut budget).await?;
+    // More than is little is read anew in its turn, so that those who wait for theirs have little in memory.
+    let little = if values.saturating_mul(LEAST_VALUE) > GREAT {
+        None
+    } else {
+        fetch(plan, store, &keys, &budget, GREAT).await?
+    };
+    let (fetched, turn) = match little {
+        Some(fetched) if fetched.most_answered <= GREAT => (fetched, None),
+        Some(fetched) => (fetched, Some(turn.await?)),
+        None => {
+            let turn = turn.await?;
+            let fetched = fetch(plan, store, &keys, &budget, usize::MAX).await?;
+            (fetched.ok_or_else(|| budget.too_much_read())?, Some(turn))
+        }
+    };
+    let Fetched { rows, bytes, most_answered } = fetched;
+    budget.read(bytes)?;
     let with_versions = request.include_replay;
     let plan = Arc::clone(plan);
-    work_on(values, move || Making { plan: &plan, entities, keys, rows, instant, with_versions, budget }.answer()).await
+    let make = move || {
+        let reading = Making { plan: &plan, entities, keys, rows, instant, with_versions, budget }.answer()?;
+        reading.in_turn(turn)
+    };
+    work_on(values.max(most_answered / BYTES_A_VALUE), make).await
 }
 
-async fn fetch(plan: &Plan, store: &dyn OnlineStore, keys: &[Keys], budget: &mut Budget) -> Result<Vec<Rows>> {
-    let mut fetched = Vec::with_capacity(keys.len());
-    for (fetch, keys) in plan.fetches.iter().zip(keys) {
-        let rows = store.read_within(&keys.distinct, &fetch.row_sets, budget.left_to_read()).await;
-        let is_too_much = |error: &Error| error.code() == ErrorCode::ResourceExhausted;
-        let rows = rows.map_err(|error| if is_too_much(&error) { budget.too_much_read() } else { error })?;
-        budget.read(rows.byte_len())?;
-        fetched.push(rows);
+impl Reading {
+    /// A great answer has a place from now on.
+    fn in_turn(self, turn: Option<Turn>) -> Result<Self> {
+        Ok(match (self, turn) {
+            (Self::Done(answer), Some(mut turn)) => {
+                turn.keep(answer.bytes)?;
+                Self::Done(Answer { turn: Some(turn), ..answer })
+            }
+            (reading, _) => reading,
+        })
     }
-    Ok(fetched)
+}
+
+/// What the store has.
+struct Fetched {
+    /// By fetch.
+    rows: Vec<Rows>,
+    bytes: usize,
+    /// How many bytes of rows the answer has at most, each as often as entities share it.
+    most_answered: usize,
+}
+
+/// The rows of all keys; none where they have more than `most` bytes, though the budget has room for more.
+async fn fetch(
+    plan: &Plan,
+    store: &dyn OnlineStore,
+    keys: &[Keys],
+    budget: &Budget,
+    most: usize,
+) -> Result<Option<Fetched>> {
+    let mut fetched = Fetched { rows: Vec::with_capacity(keys.len()), bytes: 0, most_answered: 0 };
+    for (fetch, keys) in plan.fetches.iter().zip(keys) {
+        let left = budget.left_to_read().min(most).saturating_sub(fetched.bytes);
+        match store.read_within(&keys.distinct, &fetch.row_sets, left).await {
+            Ok(rows) => {
+                fetched.bytes += rows.byte_len();
+                fetched.most_answered = fetched.most_answered.saturating_add(most_answered(keys, &rows, fetch));
+                fetched.rows.push(rows);
+            }
+            Err(error) if error.code() != ErrorCode::ResourceExhausted => return Err(error),
+            Err(_) if most < budget.left_to_read() => return Ok(None),
+            Err(_) => return Err(budget.too_much_read()),
+        }
+    }
+    Ok(Some(fetched))
+}
+
+fn most_answered(keys: &Keys, rows: &Rows, fetch: &Fetch) -> usize {
+    let Some(entities) = keys.sharing() else { return rows.byte_len() };
+    let longest = |row_set| rows.row_set(row_set).flatten().map(<[u8]>::len).max().unwrap_or(0);
+    let longest: usize = (0..fetch.row_sets.len()).map(longest).sum();
+    longest.saturating_mul(entities)
 }
 
 /// An answer in the making.
@@ -123,7 +197,7 @@ impl Making<'_> {
             versions.push(if self.with_versions { keys.spread(seen) } else { seen });
         }
         let columns = self.assemble(stored)?;
-        Ok(Reading::Done(Answer { columns, versions }))
+        Ok(Reading::Done(Answer { columns, versions, bytes: self.budget.answered(), turn: None }))
     }
 
     fn assemble(&mut self, stored: Vec<Vec<DecodedColumn>>) -> Result<Vec<DecodedColumn>> {

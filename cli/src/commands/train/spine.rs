@@ -14,7 +14,7 @@ use arrow::{
     error::ArrowError,
     ipc::reader::{FileReader, StreamReader},
 };
-use larder_offline_store::training::csv_types;
+use larder_offline_store::training::{check_csv_quotes, csv_types};
 use larder_types::{Error, ScalarType, ValueType};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -52,7 +52,10 @@ impl SpineFile {
                 (rows, Box::new(reader))
             }
             "arrow" | "feather" | "ipc" => (None, arrow_batches(file).map_err(wrong)?),
-            "csv" => (None, Box::new(csv_batches(file, types).map_err(wrong)?)),
+            "csv" => {
+                check_csv_quotes(&file).map_err(|error| error.context(&name))?;
+                (None, Box::new(csv_batches(file, types).map_err(wrong)?))
+            }
             _ => {
                 let message = format!("{name} is of no kind that a spine can be: name it .parquet, .arrow or .csv");
                 return Err(Failure::wrong(message));
@@ -225,6 +228,22 @@ mod tests {
             let (value, hint) = told.rsplit_once("; ").unwrap();
             assert_eq!(value, message);
             assert_eq!(hint, if message.ends_with("int64") { "write a whole number of 64 bits" } else { TIME });
+        }
+    }
+
+    #[test]
+    fn a_quote_of_csv_that_is_never_closed_is_told_before_any_row_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spine.csv");
+        let rows = |from, to| -> String { (from..to).map(|row| format!("C1,2026-12-01,n{row}\n")).collect() };
+        for (value, told) in [
+            ("\"5 inch", "line 4: a quote opens a value here and is never closed"),
+            ("\"5\" inch", "line 4: text stands behind the closing quote"),
+        ] {
+            let text = format!("cid,at,note\n{}C1,2026-12-01,{value}\n{}", rows(0, 2), rows(2, 1_000));
+            fs::write(&path, text).unwrap();
+            let error = SpineFile::open(&path, &BTreeMap::new()).err().unwrap().to_string();
+            assert!(error.starts_with(&format!("error: {}: {told}", path.display())), "{error}");
         }
     }
 

@@ -251,7 +251,17 @@ impl Linker {
     }
 
     fn link(&mut self, catalog: &Catalog, view: UnlinkedView) -> Result<ResolvedView> {
-        let UnlinkedView { definition, key_space, keys, row_set, write_row_sets, columns, schema, schemas } = view;
+        let UnlinkedView {
+            definition,
+            key_space,
+            keys,
+            row_set,
+            write_row_sets,
+            columns,
+            schema,
+            schemas,
+            pushed_since,
+        } = view;
         let shared = self.key_spaces.entry(key_space);
         let key_space = shared.or_insert_with(|| Arc::new(KeySpace { number: key_space, keys: keys.clone() })).clone();
         if key_space.keys != keys {
@@ -269,6 +279,7 @@ impl Linker {
             columns,
             schema,
             schemas,
+            pushed_since,
             batch_source,
             push_source,
         })

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use larder_codec::{RowSchema, SchemaColumn};
 use larder_definitions::{FeatureView, JoinKey, PushSchema, ResolvedView};
-use larder_types::{ColumnNumber, KeySpaceNumber, Result, RowSetNumber, SchemaNumber};
+use larder_types::{ColumnNumber, KeySpaceNumber, Result, Revision, RowSetNumber, SchemaNumber};
 
 use crate::{
     registry::v1 as api,
@@ -22,6 +22,7 @@ pub(super) struct UnlinkedView {
     pub(super) columns: Vec<ColumnNumber>,
     pub(super) schema: Arc<RowSchema>,
     pub(super) schemas: BTreeMap<SchemaNumber, Arc<RowSchema>>,
+    pub(super) pushed_since: Revision,
 }
 
 pub(super) fn view_to_wire(view: &ResolvedView) -> api::ViewState {
@@ -33,12 +34,13 @@ pub(super) fn view_to_wire(view: &ResolvedView) -> api::ViewState {
         columns: view.columns.iter().map(|number| number.0).collect(),
         schema: view.schema.number().0,
         schemas: view.schemas.values().map(|schema| schema.to_wire()).collect(),
+        pushed_since: view.pushed_since.0,
     }
 }
 
 /// Checks that every feature has a column, and that the schemas have it.
 pub(super) fn view_from_wire(definition: FeatureView, message: api::ViewState, at: &Path<'_>) -> Result<UnlinkedView> {
-    let api::ViewState { key_space, keys, row_set, write_row_sets, columns, schema, schemas } = message;
+    let api::ViewState { key_space, keys, row_set, write_row_sets, columns, schema, schemas, pushed_since } = message;
     let schemas: Vec<RowSchema> = at.read_all("schemas", schemas)?;
     let schemas: BTreeMap<_, _> = schemas.into_iter().map(|schema| (schema.number(), Arc::new(schema))).collect();
     let current = schemas.get(&SchemaNumber(schema)).cloned();
@@ -60,6 +62,7 @@ pub(super) fn view_from_wire(definition: FeatureView, message: api::ViewState, a
         columns,
         schema: current,
         schemas,
+        pushed_since: Revision(pushed_since),
     })
 }
 

@@ -26,8 +26,10 @@ enum State {
     Metadata(Vec<u8>, usize),
     /// So many bytes of a body are still to come.
     Body { left: usize, is_dictionary: bool },
-    /// The stream has ended, or is none: the decoder says so.
-    Over,
+    /// The stream has ended, as its writer says.
+    Ended,
+    /// It is none: the decoder says so.
+    NoStream,
 }
 
 impl Default for State {
@@ -40,6 +42,11 @@ impl Frames {
     /// The bytes of all dictionaries that are held.
     pub(super) fn dictionary_bytes(&self) -> usize {
         self.dictionaries.values().fold(0, |sum, bytes| sum.saturating_add(*bytes))
+    }
+
+    /// Whether the stream came to its end. Every writer marks it: otherwise nobody could tell a stream from its beginning.
+    pub(super) fn have_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
     }
 
     /// Whether some of this piece is a dictionary's. INVALID_ARGUMENT for a message whose metadata ends in it, and which the
@@ -74,7 +81,7 @@ impl Frames {
                         self.state = State::default();
                     }
                 }
-                State::Over => return Ok(has_dictionary),
+                State::Ended | State::NoStream => return Ok(has_dictionary),
             }
         }
         Ok(has_dictionary)
@@ -86,15 +93,16 @@ fn after_length(bytes: [u8; 4]) -> State {
         return State::default();
     }
     match usize::try_from(i32::from_le_bytes(bytes)) {
-        Ok(0) | Err(_) => State::Over,
+        Ok(0) => State::Ended,
+        Err(_) => State::NoStream,
         Ok(length) => State::Metadata(Vec::new(), length),
     }
 }
 
 /// What is no message is left to the decoder.
 fn after_metadata(metadata: &[u8], dictionaries: &mut HashMap<i64, usize>) -> Result<State> {
-    let Ok(message) = root_as_message(metadata) else { return Ok(State::Over) };
-    let Ok(body) = usize::try_from(message.bodyLength()) else { return Ok(State::Over) };
+    let Ok(message) = root_as_message(metadata) else { return Ok(State::NoStream) };
+    let Ok(body) = usize::try_from(message.bodyLength()) else { return Ok(State::NoStream) };
     let dictionary = message.header_as_dictionary_batch();
     if is_compressed(&message, dictionary.as_ref()) {
         return Err(Error::invalid_argument(

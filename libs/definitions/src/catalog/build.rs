@@ -98,8 +98,8 @@ impl Builder<'_> {
 
     fn view(&mut self, catalog: &Catalog, view: &FeatureView) -> Result<ResolvedView> {
         let lost = |what: &str| Error::data_loss(format!("feature view {} has no {what}", view.name));
-        let current = self.numbers.views.get(&view.name).and_then(|numbers| numbers.current.as_ref());
-        let current = current.ok_or_else(|| lost("numbers"))?;
+        let numbers = self.numbers.views.get(&view.name).ok_or_else(|| lost("numbers"))?;
+        let current = numbers.current.as_ref().ok_or_else(|| lost("numbers"))?;
         let row_set = self.numbers.row_sets.get(&current.row_set).ok_or_else(|| lost("row set"))?;
         let schemas = schemas(row_set)?;
         let schema = schemas.get(&current.schema).cloned().ok_or_else(|| lost("schema"))?;
@@ -119,6 +119,7 @@ impl Builder<'_> {
             columns: columns.collect::<Result<_>>()?,
             schema,
             schemas,
+            pushed_since: numbers.pushed_since,
             batch_source,
             push_source,
         })

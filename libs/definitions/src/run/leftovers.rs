@@ -25,7 +25,7 @@ pub struct Leftover {
     /// Of the rows, where they are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_times: Option<EventTimes>,
-    /// When the registry was told.
+    /// When the registry was told or, if they were met, of that.
     pub noted_at: Timestamp,
     /// Whether a run has read again what they may have won against.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -67,9 +67,11 @@ impl Leftovers {
         self.join();
     }
 
-    /// A run has met those up to that number.
-    pub(super) fn meet(&mut self, number: u64) {
-        self.all.iter_mut().filter(|leftover| leftover.number <= number).for_each(|leftover| leftover.is_met = true);
+    /// A run has met those up to that number: from then on what comes new may correct them for a while.
+    pub(super) fn meet(&mut self, number: u64, at: Timestamp) {
+        for leftover in self.all.iter_mut().filter(|leftover| leftover.number <= number && !leftover.is_met) {
+            (leftover.is_met, leftover.noted_at) = (true, at);
+        }
         self.join();
     }
 
@@ -132,14 +134,16 @@ mod tests {
         assert_eq!(shown(&leftovers), ["2 a 1-5", "3 b 2-4"]);
         leftovers.add([(name("a"), times(5, 6)), (name("a"), times(8, 9))], at(101), false);
         assert_eq!(shown(&leftovers), ["3 b 2-4", "4 a 1-6", "5 a 8-9"]);
-        leftovers.meet(3);
+        leftovers.meet(3, at(106));
         assert_eq!(shown(&leftovers), ["3 b 2-4 met", "4 a 1-6", "5 a 8-9"], "4 has rows that came later");
         leftovers.add([(name("b"), None)], at(107), true);
         assert_eq!(shown(&leftovers), ["3 b 2-4 met", "4 a 1-6", "5 a 8-9", "6 b any met"]);
-        leftovers.add([(name("b"), times(1, 1))], at(108), true);
+        leftovers.add([(name("b"), times(1, 1))], at(114), true);
         assert_eq!(shown(&leftovers), ["4 a 1-6", "5 a 8-9", "6 b any met", "7 b 1-1 met"]);
-        leftovers.meet(7);
-        leftovers.add([], at(116), false);
+        leftovers.meet(7, at(115));
+        leftovers.add([], at(121), false);
+        assert_eq!(shown(&leftovers), ["4 a 1-6 met", "5 a 8-9 met", "7 b 1-1 met"]);
+        leftovers.add([], at(123), false);
         assert_eq!(shown(&leftovers), [""; 0]);
     }
 

@@ -155,7 +155,7 @@ impl RunsState {
             self.watermarks.insert(watermark.key.clone(), position);
         }
         leftovers.add(plan.gone.iter().map(|file| (file.source.clone(), file.event_times)), ended_at, true);
-        leftovers.meet(plan.meets);
+        leftovers.meet(plan.meets, ended_at);
         if leftovers.all.is_empty() {
             self.leftovers.remove(&row_set);
         }

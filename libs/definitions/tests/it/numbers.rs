@@ -210,7 +210,8 @@ fn declare(
     }
 }
 
-fn go_back(state: &ProjectState, target: &ProjectState) -> Option<(RevisionRecord, ProjectState)> {
+fn go_back(states: &[ProjectState], target: &ProjectState) -> Option<(RevisionRecord, ProjectState)> {
+    let state = states.last()?;
     let request =
         RollbackRequest { expected_revision: Some(state.revision), origin: "ops".to_owned(), message: String::new() };
     let (record, after) = rollback(state, target, &request, meta(state)).unwrap()?;
@@ -219,7 +220,29 @@ fn go_back(state: &ProjectState, target: &ProjectState) -> Option<(RevisionRecor
     };
     assert_eq!(declared(&after), declared(target));
     for (view, numbers) in &target.numbers.views {
-        assert_eq!(after.numbers.views[view].current, numbers.current, "row set, schema and columns as of then");
+        let (now, Some(then)) = (&after.numbers.views[view].current, &numbers.current) else {
+            assert_eq!(after.numbers.views[view].current, None);
+            continue;
+        };
+        let now = now.as_ref().unwrap();
+        assert_eq!(now.columns, then.columns, "columns as of then");
+        assert!(now.row_set != then.row_set || now.schema == then.schema, "the schema too");
+        // The row set too, unless events got into it that the view does not have now.
+        let is_pushed = |state: &ProjectState| state.feature_view(view).is_some_and(|view| view.push_source.is_some());
+        let was_pushed_to = |row_set| {
+            let has_it = |state: &&ProjectState| {
+                state
+                    .numbers
+                    .views
+                    .get(view)
+                    .and_then(|numbers| numbers.current.as_ref())
+                    .is_some_and(|current| current.row_set == row_set)
+            };
+            states.iter().filter(has_it).any(is_pushed)
+        };
+        let is_spoilt = was_pushed_to(then.row_set) && !is_pushed(target);
+        assert_eq!(now.row_set != then.row_set, is_spoilt);
+        assert!(is_pushed(target) || !was_pushed_to(now.row_set));
     }
     for (source, numbers) in &target.numbers.push_sources {
         assert_eq!(after.numbers.push_sources[source].current, numbers.current);
@@ -240,7 +263,7 @@ proptest! {
             let state = states.last().unwrap();
             let next = match step {
                 Step::Declare(views) => declare(state, views, &given),
-                Step::Rollback(to) => go_back(state, to.get(&states)),
+                Step::Rollback(to) => go_back(&states, to.get(&states)),
             };
             let Some((record, after)) = next else { continue };
             check_state(&mut given, state, &after);

@@ -339,6 +339,39 @@ fn going_back() {
     assert!(rollback(&first, &third, &request, meta(&first)).is_err(), "not to the future");
 }
 
+/// Events that got into a row set would win for ever against the files that are left: going back means another row set.
+#[test]
+fn going_back_to_where_nothing_was_pushed() {
+    let back = |state: &ProjectState, target: &ProjectState| {
+        let request = RollbackRequest { expected_revision: None, origin: "ops".to_owned(), message: String::new() };
+        let plan = plan_rollback(state, target, &request).unwrap();
+        let after = rollback(state, target, &request, meta(state)).unwrap();
+        (lines(&plan.consequences), after.map(|(_, after)| after))
+    };
+    let row_set = |state: &ProjectState| state.numbers.views["profile"].current.as_ref().unwrap().row_set.0;
+    let unpushed = small(TWO_FEATURES, "");
+    let pushed = small(&format!("    push_source: pushed\n{TWO_FEATURES}"), "");
+    let (_, first) = applied(&empty(), &unpushed);
+    let (_, second) = applied(&first, &pushed);
+    assert_eq!((row_set(&first), row_set(&second)), (1, 1));
+    let (said, third) = back(&second, &first);
+    expect![[r#"
+        feature view profile: new row set (pushed is no longer pushed to it): the view must be materialized; until then its features are NOT_FOUND
+    "#]].assert_eq(&said);
+    let third = third.unwrap();
+    assert_eq!(row_set(&third), 2);
+    // The new one is as good the second time.
+    assert_eq!(back(&third, &first).1.map(|state| row_set(&state)), None);
+    // By an apply too, and the first one stays spoilt.
+    let (_, third) = applied(&second, &unpushed);
+    assert_eq!(row_set(&third), 2);
+    let (said, fourth) = back(&third, &first);
+    expect![""].assert_eq(&said);
+    assert_eq!(fourth.map(|state| row_set(&state)), None);
+    // Where events are pushed again it is right again.
+    assert_eq!(row_set(&back(&third, &second).1.unwrap()), 1);
+}
+
 /// What a plan of a rollback says is so: of columns and row sets that come back, rows are there.
 #[test]
 fn what_going_back_means() {

@@ -1,5 +1,5 @@
 //! Spines of CSV. Needed columns have the types that are needed; the types of the others are found by looking at every row
-//! ([`csv_types`]).
+//! ([`csv_types`]), once all quotes are known to be closed ([`check_csv_quotes`]).
 
 use std::{fs::File, path::Path as FsPath, path::PathBuf, sync::Arc};
 
@@ -10,12 +10,13 @@ use arrow::{
 };
 use futures::{StreamExt, stream::BoxStream};
 use larder_connections::store_error;
-use larder_types::{Error, Result, ScalarType, Timestamp, ValueType};
+use larder_types::{Error, ErrorCode, Result, ScalarType, Timestamp, ValueType};
 use object_store::ObjectStoreExt;
 use tokio::{io::AsyncWriteExt, sync::mpsc, task::spawn_blocking};
 
 use super::{
     check::Needed,
+    csv_quotes::check_csv_quotes,
     csv_types::csv_types,
     input::{Input, SpineBatch, check_same},
 };
@@ -67,13 +68,20 @@ async fn copy(file: &FoundFile, folder: &SpillFolder, to: &str) -> Result<PathBu
 
 /// Reads all of it, on a thread that may wait.
 async fn infer(file: &FoundFile, copy: &FsPath, needed: &Needed) -> Result<Schema> {
-    let (copy, needed) = (copy.to_owned(), needed.clone());
+    let (name, copy, needed) = (file.version.path.clone(), copy.to_owned(), needed.clone());
     let inferred = spawn_blocking(move || {
         let opened = File::open(copy).map_err(|error| Error::internal(error.to_string()))?;
-        Ok::<_, Error>(csv_types(&opened, |column| needed.type_of(column).is_some()))
+        check_csv_quotes(&opened).map_err(|error| wrong_quotes(&name, error))?;
+        let types = csv_types(&opened, |column| needed.type_of(column).is_some());
+        types.map_err(|error| unreadable(&name, &error.to_string()))
     });
-    let inferred = inferred.await.map_err(|error| Error::internal(error.to_string()))??;
-    inferred.map_err(|error| unreadable(&file.version.path, &error.to_string()))
+    inferred.await.map_err(|error| Error::internal(error.to_string()))?
+}
+
+fn wrong_quotes(file: &str, error: Error) -> Error {
+    let error = error.context(format_args!("`{file}`"));
+    let is_wrong = error.code() == ErrorCode::InvalidArgument;
+    if is_wrong { Error::invalid_field("spine", error.message()) } else { error }
 }
 
 fn unreadable(file: &str, why: &str) -> Error {

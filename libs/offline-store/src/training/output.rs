@@ -49,6 +49,9 @@ impl Output {
     pub(super) async fn open(roots: &Roots, location: &str, read: &[(String, String)]) -> Result<Self> {
         let found = roots.place(location).map_err(|error| named("output", error))?;
         let wrong = |why: String| Error::invalid_field("output", format!("`{location}` {why}"));
+        if location.contains(['*', '?', '[']) {
+            return Err(wrong("is a pattern, in which `*`, `?` and `[` stand for others: name one file".to_owned()));
+        }
         if found.path.extension() != Some(EXTENSION) {
             return Err(wrong("is written as Parquet: name it .parquet".to_owned()));
         }

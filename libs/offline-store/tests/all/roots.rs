@@ -1,6 +1,6 @@
 //! Which files a location names, and which it may not.
 
-use std::fs;
+use std::{fs, os::unix::ffi::OsStrExt};
 
 use arrow::array::RecordBatch;
 use expect_test::expect;
@@ -8,10 +8,11 @@ use larder_definitions::run::PartKind;
 use larder_offline_store::{
     history::{ReadBefore, TimeRange},
     storage::Roots,
+    training::Spine,
 };
 use larder_types::{ErrorCode, Timestamp};
 
-use crate::fixture::{Shop, merchants, profiles};
+use crate::fixture::{Shop, merchants, profiles, references};
 
 #[tokio::test]
 async fn lists_files_folders_and_globs_by_path() {
@@ -104,9 +105,11 @@ async fn a_link_that_leads_nowhere_is_named() {
         fs::create_dir_all(shop.path("in/deep")).unwrap();
         std::os::unix::fs::symlink("../nowhere", shop.path(link)).unwrap();
         for path in ["in", "in/*.parquet", "in/**/*.parquet"] {
+            let is_meant = !matches!((path, link), (_, "in/.hidden") | ("in/*.parquet", "in/deep/folder"));
             match listed(path).await {
-                Ok(files) => assert_eq!((files, link), (1, "in/.hidden")),
+                Ok(files) => assert_eq!((files, is_meant), (1, false), "{path} {link}"),
                 Err(error) => {
+                    assert!(is_meant, "{path} {link}: {error}");
                     assert_eq!(error.code(), ErrorCode::FailedPrecondition);
                     let told = format!("`{}` is a link that leads nowhere: No such file", shop.path(link));
                     assert!(error.message().contains(&told), "{error}");
@@ -158,5 +161,120 @@ async fn a_link_to_a_folder_that_it_lies_in_is_named() {
     shop.write("profiles/a.parquet", &profiles(&[("ann", 10, 1, 30)]));
     std::os::unix::fs::symlink(".", shop.path("profiles/self")).unwrap();
     let error = shop.read("profile", TimeRange::ALL).await.unwrap_err();
-    expect!["FAILED_PRECONDITION: source profiles: listing `FOLDER/profiles`: FOLDER/profiles/self points to an ancestor FOLDER/profiles: such a link cannot be followed, remove it"].assert_eq(&shop.text(&error));
+    expect!["FAILED_PRECONDITION: source profiles: `FOLDER/profiles/self` is a link to a folder that it lies in, `FOLDER/profiles`: such a link cannot be followed, remove it"].assert_eq(&shop.text(&error));
+    // A glob goes as far as it says, and fails where it has to go on.
+    let listed = async |path: &str| {
+        let files = shop.history.roots().list(&shop.path(path), "parquet").await;
+        files.map(|files| files.len()).map_err(|error| error.code())
+    };
+    assert_eq!(listed("profiles/*.parquet").await, Ok(1));
+    assert_eq!(listed("profiles/**/*.parquet").await, Err(ErrorCode::FailedPrecondition));
+    fs::create_dir(shop.path("profiles/deep")).unwrap();
+    fs::rename(shop.path("profiles/self"), shop.path("profiles/deep/self")).unwrap();
+    assert_eq!(listed("profiles/*.parquet").await, Ok(1));
+    assert_eq!(listed("profiles/*/*.parquet").await, Err(ErrorCode::NotFound));
+    assert_eq!(listed("profiles").await, Err(ErrorCode::FailedPrecondition));
+}
+
+/// What lies beside it is nobody's: links that lead nowhere or round in a circle, names that no store has.
+#[tokio::test]
+async fn what_a_glob_does_not_match_does_not_stop_it() {
+    let shop = Shop::new();
+    shop.write("data/purchases.parquet", &merchants(&[(1, 1, 1.0)]));
+    shop.write("data/x=1/part.parquet", &merchants(&[(1, 1, 1.0)]));
+    let link = |to: &str, from: &str| std::os::unix::fs::symlink(to, shop.path(from)).unwrap();
+    fs::create_dir(shop.path("data/sub")).unwrap();
+    link(".", "data/sub/loop");
+    link("nowhere", "data/other.parquet");
+    shop.write_text("data/a\nb.txt", "");
+    fs::write(std::path::Path::new(&shop.path("data")).join(std::ffi::OsStr::from_bytes(b"\xff.txt")), "").unwrap();
+    let listed = async |path: &str| shop.history.roots().list(&shop.path(path), "parquet").await;
+    for path in ["data/purch*.parquet", "data/x=*/part.parquet", "data/[p]*.parquet"] {
+        assert_eq!(listed(path).await.unwrap().len(), 1, "{path}");
+    }
+    let text = |error| shop.text(&error);
+    let error = text(listed("data/o*.parquet").await.unwrap_err());
+    expect!["FAILED_PRECONDITION: `FOLDER/data/other.parquet` is a link that leads nowhere: No such file or directory (os error 2)"].assert_eq(&error);
+    let error = text(listed("data/*.txt").await.unwrap_err());
+    assert!(error.contains("rename it") && !error.contains("Error parsing"), "{error}");
+}
+
+#[tokio::test]
+async fn a_name_that_no_store_has_is_told_where_it_is_meant() {
+    let shop = Shop::new();
+    shop.write("data/a.parquet", &merchants(&[(1, 1, 1.0)]));
+    shop.write_text("data/a\nb.txt", "");
+    fs::create_dir(shop.path("data/line\nbreak")).unwrap();
+    let listed = async |path: &str| shop.history.roots().list(&shop.path(path), "parquet").await;
+    for path in ["data", "data/*.parquet", "data/**/*.parquet"] {
+        assert_eq!(listed(path).await.unwrap().len(), 1, "{path}");
+    }
+    shop.write("data/line\nbreak/b.parquet", &merchants(&[(1, 1, 1.0)]));
+    for path in ["data", "data/**/*.parquet"] {
+        let error = listed(path).await.unwrap_err();
+        expect![[r#"FAILED_PRECONDITION: "FOLDER/data/line\nbreak/b.parquet" cannot be read by this name, which has a control character or is no UTF-8: rename it"#]].assert_eq(&shop.text(&error));
+    }
+    assert_eq!(listed("data/*.parquet").await.unwrap().len(), 1);
+}
+
+/// A `%` in a plain path is one, and no wildcard of a URL's name is meant as such.
+#[tokio::test]
+async fn urls_are_decoded_and_paths_are_not() {
+    let shop = Shop::stocked().await;
+    for folder in ["ünï dir", "a%20b", "a b", "[x]*", "x"] {
+        shop.write(&format!("data/{folder}/a.parquet"), &merchants(&[(1, 1, 1.0)]));
+    }
+    let url = |path: &str| format!("file://{}", shop.path(path));
+    for (location, expected) in [
+        (url("data/%C3%BCn%C3%AF%20dir"), "data/ünï dir"),
+        (url("data/%c3%bcn%c3%af dir/*.parquet"), "data/ünï dir"),
+        (url("d?ta/%C3%BCn%C3%AF%20dir/a.parquet"), "data/ünï dir"),
+        (url("data/a%20b"), "data/a b"),
+        (url("data/a%2520b/a.parquet"), "data/a%20b"),
+        (url("data/%5Bx%5D%2A/a.parquet"), "data/[x]*"),
+        (url("*/%5Bx%5D%2A/a.parquet"), "data/[x]*"),
+        (shop.path("data/a%20b"), "data/a%20b"),
+        (shop.path("data/a%20b/*"), "data/a%20b"),
+    ] {
+        let files = shop.history.roots().list(&location, "parquet").await.unwrap();
+        let paths: Vec<&str> = files.iter().map(|file| file.version.path.as_str()).collect();
+        assert_eq!(paths, [shop.path(&format!("{expected}/a.parquet"))], "{location}");
+        // By the path that it is listed under, whatever that has in it.
+        let found = shop.history.roots().reopen(&files[0].version).await.unwrap();
+        assert!(shop.history.roots().lists(&location, "parquet", &found.place), "{location}");
+        let roots = Roots::open([url("data/%C3%BCn%C3%AF%20dir").as_str()]).unwrap();
+        assert_eq!(roots.place(&files[0].version.path).is_ok(), expected == "data/ünï dir");
+    }
+    for (location, expected) in [
+        (
+            url("data/100%"),
+            expect![
+                "INVALID_ARGUMENT: `file://FOLDER/data/100%` is not a URL of a file: `%` is not an escape such as %20; a % itself is written as %25"
+            ],
+        ),
+        (
+            url("data/*%zz"),
+            expect![
+                "INVALID_ARGUMENT: `file://FOLDER/data/*%zz` is not a URL of a file: `%zz` is not an escape such as %20; a % itself is written as %25"
+            ],
+        ),
+        (
+            url("data/%ff"),
+            expect![
+                "INVALID_ARGUMENT: `file://FOLDER/data/%ff` is not a URL of a file: its escapes are no UTF-8: invalid utf-8 sequence of 1 bytes from index N"
+            ],
+        ),
+    ] {
+        let error = shop.history.roots().list(&location, "parquet").await.unwrap_err();
+        let text = shop.text(&error);
+        let text = text.split_once("index ").map_or(text.clone(), |(text, _)| format!("{text}index N"));
+        expected.assert_eq(&text);
+    }
+    let output = shop.sets().output(&url("data/new%20set.parquet"), &[]).await.unwrap();
+    let set = shop.prepare(references(&["merchant_risk"]), Spine::Path(url("spine%201.csv")));
+    assert_eq!(set.await.err().unwrap().code(), ErrorCode::NotFound);
+    shop.write_text("spine 1.csv", "merchant_id,t\n1,2026-01-01\n");
+    let set = shop.prepare(references(&["merchant_risk"]), Spine::Path(url("spine%201.csv"))).await.unwrap();
+    assert_eq!(set.write(&output, |_| ()).await.unwrap(), 1);
+    assert!(fs::exists(shop.path("data/new set.parquet")).unwrap());
 }

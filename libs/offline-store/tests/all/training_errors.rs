@@ -185,6 +185,8 @@ async fn spines_that_cannot_be_read() {
     let shop = Shop::stocked().await;
     shop.write_text("bad.parquet", "not parquet");
     shop.write_text("bad.csv", "t,x\n2026-01-01,1\n2026-01-01,1,2\n");
+    shop.write_text("open.csv", &format!("t,x\n2026-01-01,\"5 inch\n{}", "2026-01-01,1\n".repeat(1_000)));
+    shop.write_text("behind.csv", "t,x\n2026-01-01,\"a\"b\n");
     shop.write("mixed/a.parquet", &batch(vec![("t", minutes([1]))]));
     shop.write("mixed/b.parquet", &batch(vec![("t", minutes([1])), ("u", numbers())]));
     shop.write("kinds/a.parquet", &batch(vec![("t", minutes([1]))]));
@@ -203,6 +205,18 @@ async fn spines_that_cannot_be_read() {
             expect![
                 "INVALID_ARGUMENT: spine: `FOLDER/bad.csv` cannot be read as CSV with a header: Csv error: Encountered unequal lengths between records on CSV file. Expected 2 records, found 3 records at line 3"
             ],
+        ),
+        (
+            "open.csv",
+            expect![[
+                r#"INVALID_ARGUMENT: spine: `FOLDER/open.csv`: line 2: a quote opens a value here and is never closed: close it, and write a quote within the value as """#
+            ]],
+        ),
+        (
+            "behind.csv",
+            expect![[
+                r#"INVALID_ARGUMENT: spine: `FOLDER/behind.csv`: line 2: text stands behind the closing quote: write a quote within a value as """#
+            ]],
         ),
         (
             "mixed",

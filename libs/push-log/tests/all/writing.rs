@@ -48,6 +48,25 @@ fn rows_of(number: i64) -> &'static [crate::support::Content] {
     Box::leak(contents(4, number).into_boxed_slice())
 }
 
+/// All are there before the first segment is begun.
+#[tokio::test]
+async fn whoever_appends_little_does_not_stand_in_line_behind_those_who_append_much() {
+    let log = Log::in_memory();
+    for options in [
+        WriterOptions { max_segment_bytes: 64 << 10, ..WriterOptions::default() },
+        // Not even where those who append much have all of the memory that they may.
+        WriterOptions { max_segment_bytes: 64 << 10, max_waiting_bytes: 500 << 10, ..WriterOptions::default() },
+    ] {
+        let writer = log.writer_with(options);
+        let great = contents(2_000, 1);
+        let loads = futures::future::join_all((0..12).map(|_| log.append(&writer, "load", &great)));
+        let (loads, few) = futures::join!(loads, log.append(&writer, "few", rows_of(1)));
+        let loads: Vec<u64> = loads.into_iter().map(|position| position.unwrap().number).collect();
+        assert!(loads.is_sorted() && loads[11] >= 11, "each has a segment of its own: {loads:?}");
+        assert!(few.unwrap().number <= 1);
+    }
+}
+
 #[tokio::test]
 async fn more_than_may_wait_waits_outside() {
     let log = Log::in_memory();

@@ -64,24 +64,20 @@ impl Layers {
     pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut ours: Vec<_> = variables.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
         ours.sort();
-        let mut layer = Node::empty_table(Origin::Variable("environment".into()));
-        for (name, value) in ours {
+        // Each is a layer of its own: none hides another that sets a key around it.
+        self.upper.extend(ours.into_iter().map(|(name, value)| {
             let path = name[PREFIX.len()..].to_lowercase();
             let path: Vec<_> = path.split("__").collect();
-            layer.set(&path, Node::new(Content::Loose(value), Origin::Variable(name.as_str().into())));
-        }
-        self.upper.push(layer);
+            Node::alone(&path, Node::new(Content::Loose(value), Origin::Variable(name.as_str().into())))
+        }));
         self
     }
 
     /// Adds one flag, shown as `flag` in messages, that sets the key at `path` (`server.listen`).
     #[must_use]
     pub fn flag(mut self, flag: &str, path: &str, value: impl Into<String>) -> Self {
-        let origin = Origin::Flag(flag.into());
-        let mut layer = Node::empty_table(origin.clone());
         let path: Vec<_> = path.split('.').collect();
-        layer.set(&path, Node::new(Content::Loose(value.into()), origin));
-        self.upper.push(layer);
+        self.upper.push(Node::alone(&path, Node::new(Content::Loose(value.into()), Origin::Flag(flag.into()))));
         self
     }
 
@@ -92,7 +88,13 @@ impl Layers {
             .map_err(|error| Error::internal("the default configuration cannot be written").with_source(error))?;
         let defaults = Node::of_defaults(defaults);
         let mut tree = defaults.clone();
-        for layer in upper {
+        for mut layer in upper {
+            // No later layer covers such a mistake: it is told as it is where there is none.
+            for (path, node) in layer.take_misshapen(&defaults) {
+                let mut mistaken = defaults.clone();
+                mistaken.replace(&path, node);
+                let _: Option<T> = read::read(&mut mistaken, &defaults, &mut problems);
+            }
             tree.overlay(layer);
         }
         let asked_for = tree.clone();

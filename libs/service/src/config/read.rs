@@ -143,7 +143,9 @@ impl<'t> Reader<'t> {
         match self.node.content.as_text() {
             Some(text) => visitor.visit_str(text).map_err(|error: ReadError| error.at(&self.path)),
             None => {
-                let message = format!("must be text, not {}: put it in quotes", self.node.content.kind());
+                let is_no_scalar = matches!(self.node.content, Content::Null | Content::List(_) | Content::Table(_));
+                let hint = if is_no_scalar { "" } else { ": put it in quotes" };
+                let message = format!("must be text, not {}{hint}", self.node.content.kind());
                 Err(ReadError { path: Some(self.path), message })
             }
         }

@@ -17,7 +17,7 @@ pub struct ServerConfig {
     /// The address of the admin port: `/livez`, `/readyz`, `/metrics`.
     #[serde(deserialize_with = "address")]
     pub admin_listen: SocketAddr,
-    /// Unary calls in flight; one more is answered RESOURCE_EXHAUSTED at once.
+    /// Unary calls that are being worked on; one more is answered RESOURCE_EXHAUSTED at once.
     pub max_in_flight: usize,
     /// Open streams; one more is answered RESOURCE_EXHAUSTED at once.
     pub max_streams: usize,
@@ -27,7 +27,7 @@ pub struct ServerConfig {
     pub default_deadline: Span,
     /// How long a unary call may take whatever its caller gave.
     pub max_deadline: Span,
-    /// How long a stream waits for its caller's next message, or for its caller to take any of a training set.
+    /// How long a stream waits for its caller's next message, or for its caller to take any of a stream of answers.
     pub stream_idle_limit: Span,
     /// How often a silent connection is asked whether it is still there.
     pub keepalive_interval: Span,

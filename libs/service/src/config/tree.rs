@@ -101,6 +101,14 @@ impl Node {
         Self::new(Content::Table(BTreeMap::new()), origin)
     }
 
+    /// Nothing but one value, in the tables on the way to it.
+    pub(super) fn alone(path: &[&str], node: Self) -> Self {
+        path.iter().rev().fold(node, |node, key| {
+            let origin = node.origin.clone();
+            Self::new(Content::Table(BTreeMap::from([((*key).to_owned(), node)])), origin)
+        })
+    }
+
     /// The tree of a type's defaults.
     pub(super) fn of_defaults(value: Value) -> Self {
         let content = match value {
@@ -141,17 +149,40 @@ impl Node {
         }
     }
 
-    /// Sets one value, making the tables on the way to it.
-    pub(super) fn set(&mut self, path: &[&str], node: Self) {
-        let Some((key, rest)) = path.split_first() else {
-            *self = node;
+    /// Takes out what is of a shape that nothing can be laid over: a table of keys where `defaults` has a value, a value
+    /// where that has a table. An empty place of a table sets nothing, and is gone.
+    pub(super) fn take_misshapen(&mut self, defaults: &Self) -> Vec<(Path, Self)> {
+        let mut taken = Vec::new();
+        self.take_misshapen_below(defaults, &mut Vec::new(), &mut taken);
+        taken
+    }
+
+    fn take_misshapen_below(&mut self, defaults: &Self, path: &mut Path, taken: &mut Vec<(Path, Self)>) {
+        let (Content::Table(entries), Content::Table(defaults)) = (&mut self.content, &defaults.content) else {
             return;
         };
-        let origin = node.origin.clone();
-        let before = std::mem::replace(&mut self.content, Content::Null);
-        let mut entries = if let Content::Table(entries) = before { entries } else { BTreeMap::new() };
-        entries.entry((*key).to_owned()).or_insert_with(|| Self::empty_table(origin.clone())).set(rest, node);
-        *self = Self::new(Content::Table(entries), origin);
+        for (key, default) in defaults {
+            let Some(node) = entries.get_mut(key) else { continue };
+            path.push(Step::Key(key.clone()));
+            match (&node.content, &default.content) {
+                (Content::Table(_), Content::Table(_)) => node.take_misshapen_below(default, path, taken),
+                (Content::Null, Content::Table(_)) => _ = entries.remove(key),
+                // What is nothing by default may be anything.
+                (Content::Table(_), Content::Null) => {}
+                (Content::Table(_), _) | (_, Content::Table(_)) => {
+                    taken.extend(entries.remove(key).map(|node| (path.clone(), node)));
+                }
+                _ => {}
+            }
+            path.pop();
+        }
+    }
+
+    /// Puts `node` in the place of what is at `path`.
+    pub(super) fn replace(&mut self, path: &[Step], node: Self) {
+        if let Some(place) = self.get_mut(path) {
+            *place = node;
+        }
     }
 
     /// The value at `path`.

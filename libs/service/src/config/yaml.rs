@@ -16,11 +16,26 @@ pub(super) fn parse(text: &str, path: &str) -> Result<Node, String> {
     // Without the lines around the mistake: a problem is one line.
     let options = serde_saphyr::options! { with_snippet: false };
     let document: Option<Spanned<Yaml>> =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())?;
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| in_words(&error.to_string()))?;
     Ok(match document {
         Some(document) => to_node(document, &path),
         None => Node::empty_table(Origin::File { path, line: 1, column: 1 }),
     })
+}
+
+/// What the parser says to who writes programs, in the words of who writes files. The place, at the end, stays.
+fn in_words(message: &str) -> String {
+    let said = [
+        ("cannot deserialize null into string; use Option<String>", "a key is missing before `:`"),
+        ("expected string scalar", "a key must be text"),
+        (
+            "multiple YAML documents detected; use from_str_multiple or from_str_multiple_with_options",
+            "there is a second document: a file has one",
+        ),
+        (", set DuplicateKeyPolicy in Options if acceptable", "` is there twice"),
+        ("duplicate mapping key: ", "the key `"),
+    ];
+    said.iter().fold(message.to_owned(), |message, (said, words)| message.replacen(said, words, 1))
 }
 
 enum Yaml {

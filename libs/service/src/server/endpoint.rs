@@ -33,9 +33,10 @@ use tracing::{Instrument, Span};
 
 use super::{
     body::{RequestBody, RequestRules},
+    encoded::EncodedBody,
     limits::{Limits, Place},
     methods::{Method, Methods},
-    stream::{Ends, ResponseBody},
+    stream::{Answer, Ends, ResponseBody, Untaken},
 };
 use crate::{
     call::{CallContext, Caller, Deadline, PeerAddress, Principal},
@@ -156,7 +157,7 @@ impl Endpoint {
         match outcome {
             Err(status) => call.refuse(status),
             Ok(response) if is_stream => self.shared.watch_stream(response, call, deadline),
-            Ok(response) => finish_unary(response, call),
+            Ok(response) => self.shared.finish_unary(response, call),
         }
     }
 }
@@ -242,25 +243,50 @@ impl Shared {
         })
     }
 
-    fn watch_stream(&self, response: Response<Body>, mut call: Call, deadline: Deadline) -> Response<Body> {
+    fn watch_stream(&self, mut response: Response<Body>, call: Call, deadline: Deadline) -> Response<Body> {
         if let Some(status) = status_of(&response) {
-            call.end_with(&status);
-            return response;
+            return end_with(response, call, status);
         }
         let ends = Ends::new(deadline, self.shutdown.begun_owned(), call.method.streams_in);
-        response.map(|body| Body::new(ResponseBody::stream(body, call, ends)))
+        match EncodedBody::take_from(response.extensions_mut()) {
+            Some(body) => {
+                let untaken = self.untaken(*self.config.stream_idle_limit, "stream_idle_limit");
+                let answer = Answer::stream(Body::new(body), call, ends);
+                response.map(|_| Body::new(ResponseBody::watched(answer, untaken)))
+            }
+            None => response.map(|body| Body::new(ResponseBody::new(Answer::stream(body, call, ends)))),
+        }
+    }
+
+    fn finish_unary(&self, mut response: Response<Body>, mut call: Call) -> Response<Body> {
+        if let Some(status) = status_of(&response) {
+            return end_with(response, call, status);
+        }
+        let many_wait = call.answered();
+        let encoded = EncodedBody::take_from(response.extensions_mut());
+        // One that is no longer wanted by any deadline is not kept where it, or all of them, take much.
+        let untaken = (many_wait || encoded.is_some()).then(|| self.untaken(*self.config.max_deadline, "max_deadline"));
+        response.map(|body| {
+            let answer = Answer::unary(encoded.map_or(body, Body::new), call);
+            Body::new(match untaken {
+                None => ResponseBody::new(answer),
+                Some(untaken) => ResponseBody::watched(answer, untaken),
+            })
+        })
+    }
+
+    fn untaken(&self, limit: Duration, key: &'static str) -> Untaken {
+        Untaken { limit, section: self.section, key }
     }
 }
 
-fn finish_unary(response: Response<Body>, mut call: Call) -> Response<Body> {
-    match status_of(&response) {
-        Some(status) => {
-            let told = of_unreadable_request(status.clone());
-            call.end_with(&told);
-            if told.code() == status.code() { response } else { told.into_http() }
-        }
-        None => response.map(|body| Body::new(ResponseBody::unary(body, call))),
+/// Ends a call whose answer is a status alone, which is told in our words if it is the transport's.
+fn end_with(response: Response<Body>, mut call: Call, status: Status) -> Response<Body> {
+    if status.code() == Code::Ok || !status.details().is_empty() {
+        call.end_with(&status);
+        return response;
     }
+    call.refuse(of_unreadable_request(status))
 }
 
 /// The status of an answer that has nothing else: an error, as a rule.
@@ -302,13 +328,14 @@ pub(super) struct Call {
     began: Instant,
     span: Span,
     has_ended: bool,
-    _place: Option<Place>,
+    in_flight: bool,
+    place: Option<Place>,
 }
 
 impl Call {
     fn begin(method: Arc<Method>, place: Option<Place>, span: Span) -> Self {
         method.metrics.begin();
-        Self { method, began: Instant::now(), span, has_ended: false, _place: place }
+        Self { method, began: Instant::now(), span, has_ended: false, in_flight: true, place }
     }
 
     /// The call's span.
@@ -316,10 +343,24 @@ impl Call {
         &self.span
     }
 
-    /// It ended with `code`.
+    /// Its answer is there: it is in flight no more, and ends when that was sent. True where many answers wait to be.
+    fn answered(&mut self) -> bool {
+        self.leave();
+        self.place.as_mut().is_some_and(Place::answered)
+    }
+
+    fn leave(&mut self) {
+        if std::mem::take(&mut self.in_flight) {
+            self.method.metrics.leave();
+        }
+    }
+
+    /// It ended with `code`, and others may have its place.
     pub(super) fn end(&mut self, code: Code) {
         if !self.has_ended {
             self.has_ended = true;
+            self.leave();
+            self.place = None;
             self.span.record("rpc.grpc.status_code", code as i32);
             self.method.metrics.end(code, self.began.elapsed().as_secs_f64());
         }

@@ -1,4 +1,5 @@
-//! How many calls are in flight, and how many may be. Over the limit a call is refused at once; it never waits.
+//! How many calls are in flight, and how many may be. Over the limit a call is refused at once; it never waits. A call that
+//! has its answer is in flight no more: when that is taken is up to its caller, who keeps nobody out.
 
 use std::sync::{
     Arc,
@@ -16,6 +17,8 @@ use crate::{call::PeerAddress, config::ServerConfig};
 pub(super) struct Limits {
     calls: Counter,
     streams: Counter,
+    /// Answers of unary calls that were not yet taken.
+    untaken: AtomicUsize,
     /// Woken whenever nothing is in flight any more.
     idle: Notify,
 }
@@ -32,14 +35,23 @@ struct Counter {
 #[derive(Debug)]
 pub(super) struct Place {
     limits: Arc<Limits>,
-    is_stream: bool,
+    of: Of,
+}
+
+/// Of what it is a place.
+#[derive(Debug, Clone, Copy)]
+enum Of {
+    Call,
+    Stream,
+    /// Of the answer of a call, until it was taken.
+    Answer,
 }
 
 impl Limits {
     pub(super) fn new(section: &'static str, config: &ServerConfig) -> Self {
         let calls = Counter::new(config.max_in_flight, format!("{section}.server.max_in_flight"), "calls in flight");
         let streams = Counter::new(config.max_streams, format!("{section}.server.max_streams"), "open streams");
-        Self { calls, streams, idle: Notify::new() }
+        Self { calls, streams, untaken: AtomicUsize::new(0), idle: Notify::new() }
     }
 
     /// A place for a call of `method` that comes `from` there. None for a probe, which is always let in, and for a stream
@@ -54,8 +66,9 @@ impl Limits {
         if method.is_probe || is_own {
             return Ok(None);
         }
-        self.counter(is_stream).enter()?;
-        Ok(Some(Place { limits: Arc::clone(self), is_stream }))
+        let (counter, of) = if is_stream { (&self.streams, Of::Stream) } else { (&self.calls, Of::Call) };
+        counter.enter()?;
+        Ok(Some(Place { limits: Arc::clone(self), of }))
     }
 
     /// Waits until nothing is in flight.
@@ -75,8 +88,10 @@ impl Limits {
         self.calls.now.load(Ordering::Acquire) == 0 && self.streams.now.load(Ordering::Acquire) == 0
     }
 
-    fn counter(&self, is_stream: bool) -> &Counter {
-        if is_stream { &self.streams } else { &self.calls }
+    fn leave(&self, counter: &Counter) {
+        if counter.now.fetch_sub(1, Ordering::AcqRel) == 1 && self.is_idle() {
+            self.idle.notify_waiters();
+        }
     }
 }
 
@@ -97,11 +112,30 @@ impl Counter {
     }
 }
 
+impl Place {
+    /// Gives a call's place to others, since its answer is there. True where more answers wait to be taken than calls may be
+    /// in flight.
+    pub(super) fn answered(&mut self) -> bool {
+        let Self { limits, of } = self;
+        match of {
+            Of::Stream | Of::Answer => false,
+            Of::Call => {
+                *of = Of::Answer;
+                let others = limits.untaken.fetch_add(1, Ordering::AcqRel);
+                limits.leave(&limits.calls);
+                others >= limits.calls.limit
+            }
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        let counter = self.limits.counter(self.is_stream);
-        if counter.now.fetch_sub(1, Ordering::AcqRel) == 1 && self.limits.is_idle() {
-            self.limits.idle.notify_waiters();
+        let limits = &self.limits;
+        match self.of {
+            Of::Call => limits.leave(&limits.calls),
+            Of::Stream => limits.leave(&limits.streams),
+            Of::Answer => drop(limits.untaken.fetch_sub(1, Ordering::AcqRel)),
         }
     }
 }

@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
-use http_body_util::Full;
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use larder_contracts::serving::v1::StreamOnlineFeaturesRequest;
 use larder_service::{
     PeerAddress,
     config::{ByteSize, Span},
 };
+use tokio_stream::StreamExt;
 use tonic::{
-    Code, Request,
+    Code, Request, Status,
     body::Body,
     codegen::{Bytes, Service, http},
 };
+use tonic_types::StatusExt;
 
 use crate::fake::{World, ask};
 
@@ -130,23 +133,144 @@ async fn a_request_over_the_size_limit_is_an_invalid_argument_that_names_the_lim
         .unwrap();
 }
 
+fn post(body: Body) -> http::Request<Body> {
+    let request = http::Request::post("/larder.serving.v1.ServingService/GetOnlineFeatures");
+    request.header("content-type", "application/grpc").body(body).unwrap()
+}
+
 /// What cannot be read is its sender's fault, and no defect of the service.
 #[tokio::test]
 async fn a_request_that_is_no_message_is_an_invalid_argument() {
     let world = World::new();
-    // A frame of three bytes: field 1, a string of one byte, which is no UTF-8.
-    for body in [&b"\0\0\0\0\x03\x0a\x01\xff"[..], b"\0\0\0\0\x01\xff", b""] {
-        let request = http::Request::builder()
-            .method("POST")
-            .uri("/larder.serving.v1.ServingService/GetOnlineFeatures")
-            .header("content-type", "application/grpc")
-            .body(Body::new(Full::new(Bytes::from_static(body))))
-            .unwrap();
+    let bodies = [
+        // A frame of three bytes: field 1, a string of one byte, which is no UTF-8.
+        &b"\0\0\0\0\x03\x0a\x01\xff"[..],
+        b"\0\0\0\0\x01\xff",
+        b"",
+        // Cut short, in the message and before it.
+        b"\0\0\0\0\x09\x0a",
+        b"\0\0\0",
+        // Bytes after the message.
+        b"\0\0\0\0\0zzz",
+        // Compressed, by nobody says what; a flag that there is not.
+        b"\x01\0\0\0\0",
+        b"\x07\0\0\0\0",
+    ];
+    for body in bodies {
+        let request = post(Body::new(Full::new(Bytes::from_static(body))));
         let response = world.endpoint().call(request).await.unwrap();
-        assert_eq!(response.headers()["grpc-status"], "3", "{:?}", response.headers());
+        let status = Status::from_header_map(response.headers()).unwrap();
+        assert_eq!(status.code(), Code::InvalidArgument, "{body:?}: {status}");
+        assert_eq!(reason(&status), "INVALID_ARGUMENT");
     }
-    assert_eq!(world.metric(&total("INVALID_ARGUMENT")).as_deref(), Some("3"));
+    assert_eq!(world.metric(&total("INVALID_ARGUMENT")), Some(bodies.len().to_string()));
     assert!(world.metric(&total("INTERNAL")).is_none_or(|count| count == "0"));
+}
+
+fn reason(status: &Status) -> String {
+    let details = status.get_error_details();
+    let info = details.error_info().unwrap_or_else(|| panic!("no details: {status}"));
+    assert_eq!(info.domain, "larder");
+    info.reason.clone()
+}
+
+#[tokio::test]
+async fn what_the_transport_says_is_told_as_ours() {
+    let world = World::new();
+    let mut compressed = post(Body::new(Full::new(Bytes::from_static(b"\x01\0\0\0\x01x"))));
+    compressed.headers_mut().insert("grpc-encoding", "gzip".parse().unwrap());
+    let response = world.endpoint().call(compressed).await.unwrap();
+    let status = Status::from_header_map(response.headers()).unwrap();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unimplemented, "UNIMPLEMENTED"));
+    assert!(status.message().contains("compressed with `gzip`"), "{status}");
+    assert_eq!(response.headers()["grpc-accept-encoding"], "identity");
+
+    // A connection that broke is no defect.
+    let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    let body = StreamBody::new(tokio_stream::once(Err::<Frame<Bytes>, _>(broken)));
+    world.endpoint().call(post(Body::new(body))).await.unwrap();
+    assert_eq!(world.metric(&total("CANCELLED")).as_deref(), Some("1"));
+
+    // In a stream such a status is in the trailers.
+    let mut cut = post(Body::new(Full::new(Bytes::from_static(b"\0\0\0\0\x09\x0a"))));
+    *cut.uri_mut() = "/larder.serving.v1.ServingService/StreamOnlineFeatures".parse().unwrap();
+    let body = world.endpoint().call(cut).await.unwrap().into_body();
+    let collected = body.collect().await.unwrap();
+    let status = Status::from_header_map(collected.trailers().unwrap()).unwrap();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "INVALID_ARGUMENT"));
+}
+
+/// Whether an answer is taken is up to its caller, who keeps nobody out.
+#[tokio::test]
+async fn a_call_that_has_its_answer_is_in_flight_no_more() {
+    let mut world = World::new();
+    world.config.max_in_flight = 1;
+    world.config.default_deadline = Span(Duration::from_millis(50));
+    world.config.max_deadline = Span(Duration::from_millis(50));
+    let mut endpoint = world.endpoint();
+    let message = || Body::new(Full::new(Bytes::from_static(b"\0\0\0\0\0")));
+    let mut untaken = Vec::new();
+    for _ in 0..3 {
+        let response = endpoint.call(post(message())).await.unwrap();
+        assert!(!response.headers().contains_key("grpc-status"), "{:?}", response.headers());
+        assert_eq!(world.metric(&format!("larder_grpc_calls_in_flight{{{METHOD}")).as_deref(), Some("0"));
+        untaken.push(response.into_body());
+    }
+    endpoint.drained().await;
+    assert_eq!(world.metric(&total("OK")).as_deref(), Some("0"));
+    // As many as may be in flight are kept, the others for as long as any call may take.
+    world.metric_is(&total("UNAVAILABLE"), "2").await;
+    let mut ends = Vec::new();
+    for body in untaken {
+        let collected = body.collect().await.unwrap();
+        ends.push(Status::from_header_map(collected.trailers().unwrap()).unwrap());
+    }
+    assert_eq!(ends.iter().map(Status::code).collect::<Vec<_>>(), [Code::Ok, Code::Unavailable, Code::Unavailable]);
+    let message = "nothing of the answer was taken for 50ms (fake.server.max_deadline)";
+    assert!(ends[2].message().contains(message), "{}", ends[2]);
+    assert_eq!(world.metric(&total("OK")).as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn an_answer_that_the_service_encoded_comes_through_and_is_not_kept_for_ever() {
+    let mut world = World::new();
+    world.client().get_online_features(ask("great")).await.unwrap();
+    world.config.default_deadline = Span(Duration::from_millis(50));
+    world.config.max_deadline = Span(Duration::from_millis(50));
+    // A frame of nine bytes: field 2, the name of the feature service.
+    let request = post(Body::new(Full::new(Bytes::from_static(b"\0\0\0\0\x07\x12\x05great"))));
+    let response = world.endpoint().call(request).await.unwrap();
+    world.metric_is(&total("UNAVAILABLE"), "1").await;
+    let collected = response.into_body().collect().await.unwrap();
+    assert_eq!(collected.trailers().unwrap()["grpc-status"], "14");
+}
+
+/// One who takes some of it now and then goes on.
+#[tokio::test]
+async fn a_stream_of_which_nothing_is_taken_ends_at_the_idle_limit() {
+    let mut world = World::new();
+    world.config.stream_idle_limit = Span(Duration::from_millis(400));
+    let unavailable = total("UNAVAILABLE").replace("GetOnline", "StreamOnline");
+    let messages = || {
+        let message = |_| Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"\0\0\0\0\0")));
+        let paced = tokio_stream::iter(0..1000).throttle(Duration::from_millis(1)).map(message);
+        let mut request = post(Body::new(StreamBody::new(paced)));
+        *request.uri_mut() = "/larder.serving.v1.ServingService/StreamOnlineFeatures".parse().unwrap();
+        request
+    };
+    let mut taken = world.endpoint().call(messages()).await.unwrap().into_body();
+    let untaken = world.endpoint().call(messages()).await.unwrap().into_body();
+    for _ in 0..12 {
+        taken.frame().await.unwrap().unwrap().into_data().unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    world.metric_is(&unavailable, "1").await;
+    let ended = untaken.collect().await.unwrap();
+    let status = Status::from_header_map(ended.trailers().unwrap()).unwrap();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.message().contains("nothing of the answer was taken for 400ms (fake.server.stream_idle_limit)"));
+    taken.frame().await.unwrap().unwrap().into_data().unwrap();
+    world.metric_is(&unavailable, "2").await;
 }
 
 #[tokio::test]
@@ -204,7 +328,7 @@ async fn an_unknown_rpc_is_answered_with_near_ones() {
     let mut endpoint = World::new().endpoint();
     let request = http::Request::post("/larder.serving.v1.ServingService/GetOnlineFeature");
     let response = endpoint.call(request.body(Body::empty()).unwrap()).await.unwrap();
-    let status = tonic::Status::from_header_map(response.headers()).unwrap();
+    let status = Status::from_header_map(response.headers()).unwrap();
     assert_eq!(status.code(), Code::Unimplemented);
     assert!(status.message().contains("/larder.serving.v1.ServingService/GetOnlineFeatures"), "{}", status.message());
 }

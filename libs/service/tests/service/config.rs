@@ -167,3 +167,66 @@ fn what_is_no_table_of_keys_is_refused_with_the_file() {
     .assert_eq(error.message());
     assert!(load("", &[]).is_ok(), "an empty file changes nothing");
 }
+
+/// What is wrong with a section is told whatever a later layer sets in it, and in the same words.
+#[test]
+fn no_later_layer_covers_what_is_no_section() {
+    for (yaml, told) in [
+        ("server: 5", "server (larder.yaml:1:9): must be a table of keys, not a whole number"),
+        ("server: hello", "server (larder.yaml:1:9): `hello` is not a table of keys"),
+        ("server: [listen]", "server (larder.yaml:1:9): must be a table of keys, not a list"),
+        ("server: { listen: { a: 1 } }", "server.listen (larder.yaml:1:19): must be text, not a table of keys"),
+        ("roots: { a: 1 }", "roots (larder.yaml:1:8): must be a list, not a table of keys"),
+    ] {
+        let told = format!("the configuration has 1 problem:\n  {told}");
+        for environment in [
+            &[][..],
+            &[("LARDER__SERVER__MAX_STREAMS", "2")],
+            &[("LARDER__SERVER__LISTEN", "127.0.0.1:0"), ("LARDER__ROOTS", "/data")],
+        ] {
+            assert_eq!(load(yaml, environment).unwrap_err().message(), told, "{environment:?}");
+        }
+    }
+    // Nor what is wrong beside it, in layers of one kind too.
+    check_problems(
+        "server: 5\nroots: 5",
+        &[("LARDER__SERVER__MAX_STREMS", "2"), ("LARDER__TELEMETRY", "x"), ("LARDER__TELEMETRY__LOG_FORMAT", "json")],
+        expect![[r#"
+            the configuration has 4 problems:
+              roots (larder.yaml:2:8): must be a list, not a whole number
+              server (larder.yaml:1:9): must be a table of keys, not a whole number
+              server.max_strems (LARDER__SERVER__MAX_STREMS): there is no key `max_strems`: did you mean max_streams or max_request_bytes?
+              telemetry (LARDER__TELEMETRY): `x` is not a table of keys"#]],
+    );
+}
+
+#[test]
+fn a_section_without_keys_sets_nothing() {
+    let origins = |loaded: Loaded<Sample>| {
+        let printed = loaded.print().unwrap();
+        let mut origins: Vec<String> =
+            printed.lines().filter_map(|line| Some(line.split_once("  # ")?.1.to_owned())).collect();
+        origins.sort();
+        origins.dedup();
+        origins
+    };
+    let yaml = "server:\n  # max_streams: 5\ntelemetry: {}\n";
+    assert_eq!(origins(load(yaml, &[]).unwrap()), ["default"]);
+    let variable = "LARDER__SERVER__MAX_STREAMS";
+    assert_eq!(origins(load(yaml, &[(variable, "2")]).unwrap()), [variable, "default"]);
+}
+
+/// With the place, and in the words of who writes files.
+#[test]
+fn what_is_no_yaml_is_told_in_plain_words() {
+    for (yaml, told) in [
+        (": : :", "a key is missing before `:` at line 1, column 1"),
+        ("server:\n  : 5", "a key is missing before `:` at line 2, column 3"),
+        ("[server]: 5", "a key must be text at line 1, column 1"),
+        ("roots: []\n---\nroots: []", "there is a second document: a file has one at line 3, column 1"),
+        ("roots: []\nroots: []", "the key `roots` is there twice at line 2, column 1"),
+    ] {
+        let error = load(yaml, &[]).unwrap_err();
+        assert_eq!(error.message(), format!("the configuration has 1 problem:\n  larder.yaml: {told}"));
+    }
+}

@@ -1,6 +1,6 @@
 //! A serving service that does what the test asks for by the name of the feature service.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt};
 use larder_contracts::serving::v1::{
@@ -12,7 +12,7 @@ use larder_contracts::serving::v1::{
 use larder_service::{
     CallContext, Endpoint, GrpcServer, Metrics, Readiness, Shutdown,
     config::ServerConfig,
-    server::{Surroundings, TRANSPORT_MESSAGE_LIMIT},
+    server::{EncodedMessage, Surroundings, TRANSPORT_MESSAGE_LIMIT, encoded, encoded_stream},
 };
 use tokio::sync::{Semaphore, mpsc};
 use tonic::{Request, Response, Status, Streaming};
@@ -47,6 +47,17 @@ impl World {
         ServingServiceClient::new(self.endpoint())
     }
 
+    /// Waits until a metric's line has this value.
+    pub(crate) async fn metric_is(&self, line: &str, value: &str) {
+        let is = async {
+            while self.metric(line).as_deref() != Some(value) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), is).await;
+        waited.unwrap_or_else(|_| panic!("{line} is {:?}", self.metric(line)));
+    }
+
     /// The value of a metric's line.
     pub(crate) fn metric(&self, line: &str) -> Option<String> {
         let text = self.surroundings.metrics.render().unwrap();
@@ -59,7 +70,7 @@ struct Fake {
     arrived: mpsc::UnboundedSender<CallContext>,
 }
 
-/// A request for `what`: `answer`, `wait`, `panic`, `fail`.
+/// A request for `what`: `answer`, `wait`, `panic`, `great` (an answer that the service encodes), `fail`.
 pub(crate) fn ask(what: &str) -> GetOnlineFeaturesRequest {
     let features = Some(Features::FeatureService(what.to_owned()));
     GetOnlineFeaturesRequest { project: "test".to_owned(), features, ..Default::default() }
@@ -78,6 +89,9 @@ impl ServingService for Fake {
                 self.gate.acquire().await.unwrap().forget();
             }
             Some(Features::FeatureService(what)) if what == "panic" => panic!("as asked"),
+            Some(Features::FeatureService(what)) if what == "great" => {
+                return Ok(encoded(EncodedMessage::of(&GetOnlineFeaturesResponse::default())));
+            }
             Some(Features::FeatureService(what)) if what == "fail" => return Err(Status::not_found("as asked")),
             _ => {}
         }
@@ -90,7 +104,7 @@ impl ServingService for Fake {
         &self,
         request: Request<Streaming<StreamOnlineFeaturesRequest>>,
     ) -> Result<Response<Self::StreamOnlineFeaturesStream>, Status> {
-        let answers = request.into_inner().map(|request| request.map(|_| StreamOnlineFeaturesResponse::default()));
-        Ok(Response::new(Box::pin(answers)))
+        let answer = |_| EncodedMessage::of(&StreamOnlineFeaturesResponse::default());
+        Ok(encoded_stream(request.into_inner().map(move |request| request.map(answer))))
     }
 }

@@ -27,7 +27,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Instrument, instrument::WithSubscriber};
 
 use super::{
-    Event, Threads,
+    Event, Objection, Threads,
     told::{Teller, Told},
 };
 use crate::lease::{Lease, Lost, run_span};
@@ -103,17 +103,24 @@ impl Lead {
     }
 
     /// Does all of it. `stop`: the process stops.
-    pub(super) async fn work(self, job: Job, told: Told, stop: CancellationToken) {
+    pub(super) async fn work(self, job: Job, told: Told, objection: Objection, stop: CancellationToken) {
         let span = run_span(self.lease.project(), &self.run);
         let work = async {
             let counts = Arc::<Counts>::default();
-            let end = self.to_its_end(job, &counts, &told, &stop).await;
+            let end = self.to_its_end(job, &counts, &told, objection, &stop).await;
             told.end(self.end(end, &counts).await);
         };
         work.instrument(span).await;
     }
 
-    async fn to_its_end(&self, job: Job, counts: &Arc<Counts>, told: &Told, stop: &CancellationToken) -> End {
+    async fn to_its_end(
+        &self,
+        job: Job,
+        counts: &Arc<Counts>,
+        told: &Told,
+        objection: Objection,
+        stop: &CancellationToken,
+    ) -> End {
         let (lease, places) = (Arc::clone(&self.lease), Arc::clone(&self.places));
         let computing = job.compute(lease, places, Arc::clone(counts), told.events.clone());
         let Some(mut computing) = self.threads.spawn(computing.with_current_subscriber().in_current_span()) else {
@@ -124,6 +131,7 @@ impl Lead {
             lost = self.keep_lease(counts, told) => lost.into(),
             () = told.closed() => self.caller_gone(),
             error = told.silence() => End::Failed(error),
+            error = objection => End::Failed(error),
             () = stop.cancelled() => End::Stopping,
         };
         // What is whole in spite of it is not taken back.

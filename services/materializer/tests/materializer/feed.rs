@@ -143,7 +143,9 @@ impl Feed {
             project.replace("FOLDER", root.to_str().unwrap()).replace("CREATED", created).replace("SCHEDULE", "");
         let puts = read_text("larder.yaml", &root, &text).unwrap().into_objects();
         let change = ChangeSet { puts, origin: "test".to_owned(), ..ChangeSet::default() };
-        self.registry.apply(&self.project, &ChangeRequest { change, remove_missing: true }).await.unwrap();
+        let applied =
+            self.registry.apply(&self.project, &ChangeRequest { change, remove_missing: true }).await.unwrap();
+        self.projects.get(self.project.as_str(), applied.revision, PATIENCE).await.unwrap();
     }
 
     /// Where a file of the history is.

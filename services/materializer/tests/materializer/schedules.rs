@@ -1,6 +1,6 @@
 //! When a schedule asks for a run, and that the materializer makes it.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use larder_client::Transport;
 use larder_definitions::{
@@ -9,7 +9,7 @@ use larder_definitions::{
     yaml::read_text,
 };
 use larder_materializer::schedule::{Due, due, last_tick};
-use larder_types::{Name, ProjectNumber, Timestamp};
+use larder_types::{Clock, ErrorCode, Name, ProjectNumber, Revision, Timestamp};
 
 use crate::{
     feed::{Feed, HOURLY, PROJECT, Row},
@@ -175,4 +175,31 @@ async fn a_tick_before_its_schedule_is_not_made_up() {
     feed.ended("profile@2026-01-01T02:00:00Z").await;
     assert_eq!(feed.all_runs().await.len(), 1);
     shutdown.begin("the test is over");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_told_and_makes_no_run() {
+    let feed = Feed::new(false).await;
+    let (client, _shutdown) = feed.service();
+    let tomorrow = Some(feed.clock.now().plus(Duration::from_secs(86_400)));
+    let at = |micros| Timestamp::from_micros(micros);
+    let any = Revision(0);
+    for (error, field) in [
+        (client.materialize_incremental(&feed.project, &[], tomorrow, any).await.unwrap_err(), "scheduled_at"),
+        (client.materialize(&feed.project, &[], Some((at(1), at(1))), any).await.unwrap_err(), "range"),
+        (client.get_run(&feed.project, "").await.unwrap_err(), "run_id"),
+        (client.cancel_run(&feed.project, "").await.unwrap_err(), "run_id"),
+        (client.watch_run(&feed.project, "").await.map(drop).unwrap_err(), "run_id"),
+    ] {
+        assert_eq!(error.code(), ErrorCode::InvalidArgument, "{error}");
+        assert_eq!(error.violations()[0].field, field, "{error}");
+    }
+    // Within the deadline that the caller gave, the service says what it waited for.
+    for given in [200, 2_000] {
+        let hasty = client.within(Duration::from_millis(given));
+        let error = hasty.materialize(&feed.project, &[], None, Revision(9)).await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::DeadlineExceeded);
+        assert!(error.message().contains("is at revision 1 here, and 9 did not come within"), "{error}");
+    }
+    assert_eq!(feed.all_runs().await, []);
 }

@@ -211,14 +211,21 @@ async fn what_is_wrong_with_a_request_is_told_with_its_field() {
     };
     let interval = RecordBatch::try_from_iter(columns(spine_of(1))).unwrap();
     let plain = set(&feed);
+    let [spine_path, output_path] = ["specification.spine_path", "specification.output_path"];
     for (set, spine, field, says) in [
-        (TrainingSet { spine_path: relative(), ..plain.clone() }, None, "spine", "is a relative path"),
-        (TrainingSet { spine_path: inside("[/x.parquet"), ..plain.clone() }, None, "spine", "is not a pattern"),
+        (TrainingSet { spine_path: relative(), ..plain.clone() }, None, spine_path, "is a relative path"),
+        (TrainingSet { spine_path: inside("[/x.parquet"), ..plain.clone() }, None, spine_path, "is not a pattern"),
         (
             TrainingSet { output_path: relative(), ..plain.clone() },
             Some(spine_of_three()),
-            "output",
+            output_path,
             "is a relative path",
+        ),
+        (
+            TrainingSet { output_path: inside("*.parquet"), ..plain.clone() },
+            Some(spine_of_three()),
+            output_path,
+            "is a pattern, in which `*`, `?` and `[` stand for others: name one file",
         ),
         (
             TrainingSet { output_path: inside("set.parquet"), ..plain.clone() },
@@ -360,13 +367,46 @@ async fn one_is_written_over_an_earlier_one_and_over_nothing_else() {
     let error = train(Some(segment), "other.parquet").await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::PermissionDenied, "{error}");
     assert!(files_below(&root) == before);
+}
 
-    // Nor is a spine passed over that is streamed in beside the one that is named.
-    let spine_path = Some(root.join("set.parquet").to_str().unwrap().to_owned());
-    let events = client.training_set(&TrainingSet { spine_path, ..set(&feed) }, endless()).await.unwrap();
+/// It would be passed over.
+#[tokio::test]
+async fn a_spine_that_is_streamed_in_beside_the_one_that_is_named_fails_the_run() {
+    let feed = feed().await;
+    let config = Config { concurrent_training_sets: 1, ..Config::default() };
+    let (client, _shutdown) = feed.service_of(&config, feed.to_registry.clone(), feed.store.clone());
+    let path = feed.path("../spine.parquet");
+    let mut file = ArrowWriter::try_new(fs::File::create(&path).unwrap(), spine_of_three().schema(), None).unwrap();
+    file.write(&spine_of_three()).unwrap();
+    file.close().unwrap();
+    let spine_path = Some(path.canonicalize().unwrap().to_str().unwrap().to_owned());
+    let set = TrainingSet { spine_path, ..set(&feed) };
+    // It comes while the run waits for its turn.
+    let before_it = unread(&feed, &client).await;
+    let (begin, begun) = oneshot::channel::<()>();
+    let late = stream::once(async move {
+        begun.await.unwrap();
+        Ok(spine_of_three())
+    });
+    let mut events = client.training_set(&set, late).await.unwrap();
+    let run = started(&mut events).await;
+    begin.send(()).unwrap();
     let error = all(events).await.unwrap_err();
-    assert_eq!(error.code(), ErrorCode::InvalidArgument, "{error}");
+    // It has ended by then.
+    let run = feed.run(&run.id).await;
+    assert_eq!((error.code(), run.state), (ErrorCode::InvalidArgument, RunState::Failed), "{error}");
     assert!(error.message().contains("streamed in and named by specification.spine_path"), "{error}");
+    assert_eq!((error.violations()[0].field.as_str(), run.error.as_deref()), ("part", Some(error.message())));
+    let id = feed.all_runs().await.into_iter().find(|before| before.id != run.id).unwrap().id;
+    drop(before_it);
+    assert_eq!(feed.ended(&id).await.state, RunState::Cancelled);
+    // Whenever it comes: whatever run there is has failed.
+    let error = match client.training_set(&set, endless()).await {
+        Ok(events) => all(events).await.unwrap_err(),
+        Err(error) => error,
+    };
+    assert_eq!(error.code(), ErrorCode::InvalidArgument, "{error}");
+    assert!(feed.all_runs().await.iter().all(|run| matches!(run.state, RunState::Failed | RunState::Cancelled)));
 }
 
 /// The files of a folder.

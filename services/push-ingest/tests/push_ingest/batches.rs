@@ -160,5 +160,7 @@ async fn a_batch_is_limited_in_rows_and_in_bytes() {
         let error = client.push(of(50, &"x".repeat(200))).await.unwrap_err();
         assert_eq!(error.code(), ErrorCode::InvalidArgument);
         assert!(error.message().contains("the limit is 8KiB (push_ingest.server.max_request_bytes)"), "{error}");
+        let told: Vec<_> = error.violations().iter().map(|told| (&*told.field, &*told.description)).collect();
+        assert_eq!(told, [("targets.offline", "not written"), ("targets.online", "not written")]);
     }
 }

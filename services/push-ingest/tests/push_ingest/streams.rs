@@ -217,6 +217,31 @@ async fn a_push_of_one_row_is_answered_beside_a_stream_that_sends_all_it_can() {
     assert_eq!(answered.load(Ordering::SeqCst), BATCHES);
 }
 
+/// Streams wait for each other, and leave room for calls.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_of_one_row_finds_room_beside_many_streams_that_wait_for_it() {
+    const STREAMS: usize = 16;
+    let sandbox = Sandbox::with(|config| config.max_in_flight_bytes = ByteSize::mebibytes(1)).await;
+    sandbox.store.let_be(Fate::Held);
+    let mut streaming = Vec::new();
+    for _ in 0..STREAMS {
+        let batches = great_batches(&sandbox, 3, 2_000);
+        let outcomes = sandbox.client().push_stream(stream::iter(batches), 3).await.unwrap();
+        streaming.push(tokio::spawn(outcomes.collect::<Vec<_>>()));
+    }
+    sandbox.store.arrived(4).await;
+    // Time for more to come, if they could.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(sandbox.store.most_at_once() < STREAMS);
+    let one = PushBatch { target: Target::Offline, ..sandbox.batch("one", &["ann"], &[7]) };
+    tokio::time::timeout(Duration::from_secs(2), sandbox.push(one)).await.unwrap().unwrap();
+    sandbox.store.let_be(Fate::Done);
+    for outcomes in streaming {
+        let outcomes = outcomes.await.unwrap();
+        assert!(outcomes.len() == 3 && outcomes.iter().all(|outcome| outcome.as_ref().unwrap().result.is_ok()));
+    }
+}
+
 /// What was not begun is not worked off when nobody waits for it any more; what was begun is brought to its end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_that_wait_are_dropped_with_their_stream() {

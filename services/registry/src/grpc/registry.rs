@@ -20,7 +20,7 @@ use larder_service::{
     call::CallContext,
     tasks::Tasks,
 };
-use larder_types::{Name, ProjectNumber, Result, Revision};
+use larder_types::{Error, Name, ProjectNumber, Result, Revision};
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
@@ -299,22 +299,22 @@ impl RegistryGrpc {
     async fn objects(&self, call: &CallContext, message: api::ListObjectsRequest) -> Result<api::ListObjectsResponse> {
         let api::ListObjectsRequest { project, kind, revision, page_size, page_token } = message;
         let kept = self.readable(call, &project)?;
-        let kind = match kind {
+        let chosen = match kind {
             0 => None,
             kind => Some(ObjectKind::from_wire(kind, &Path::ROOT.field("kind"))?),
         };
         let (revision, position) = match page_token.as_str() {
             "" => (revision, ""),
-            token => pinned(token)?,
+            token => pinned(token, kind)?,
         };
         let state = state_at(&kept, revision).await?;
         let chosen: Vec<&Object> =
-            state.all_objects().filter(|object| kind.is_none_or(|kind| object.id().kind == kind)).collect();
+            state.all_objects().filter(|object| chosen.is_none_or(|kind| object.id().kind == kind)).collect();
         let (objects, next) = page(chosen, page_size, position)?;
         Ok(api::ListObjectsResponse {
             revision: state.revision.0,
             objects: objects.into_iter().map(Wire::to_wire).collect(),
-            next_page_token: if next.is_empty() { next } else { format!("{}/{next}", state.revision) },
+            next_page_token: if next.is_empty() { next } else { format!("{}/{kind}/{next}", state.revision) },
         })
     }
 
@@ -336,10 +336,19 @@ impl RegistryGrpc {
     }
 }
 
-/// The revision and the position that a token of objects names: all pages are of one revision.
-fn pinned(token: &str) -> Result<(u64, &str)> {
-    let parts = token.split_once('/').and_then(|(revision, position)| Some((revision.parse().ok()?, position)));
-    parts.ok_or_else(unknown_token)
+/// The revision and the position that a token of objects names: all pages are of one revision. Those of one kind are not
+/// counted as those of another.
+fn pinned(token: &str, of_kind: i32) -> Result<(u64, &str)> {
+    let read = || {
+        let (revision, rest) = token.split_once('/')?;
+        let (kind, position) = rest.split_once('/')?;
+        Some((revision.parse().ok()?, kind.parse::<i32>().ok()?, position))
+    };
+    let (revision, kind, position): (u64, _, _) = read().ok_or_else(unknown_token)?;
+    if kind != of_kind {
+        return Err(Error::invalid_field("page_token", "the token is of another request"));
+    }
+    Ok((revision, position))
 }
 
 /// The revisions of one page. The token is the newest of them, so that none is listed twice when others are made meanwhile.

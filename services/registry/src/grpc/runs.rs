@@ -43,7 +43,8 @@ impl RunService for RunsGrpc {
             allow_run(&call, action_of(&request), &project, &id)?;
             let principal = call.caller.principal.to_string();
             let traceparent = trace::current();
-            let create = async move { kept.runs.create(id, request, &principal, traceparent).await };
+            let catalog = Arc::clone(&kept.definitions.current().catalog);
+            let create = async move { kept.runs.create(id, request, &catalog, &principal, traceparent).await };
             let (run, created) = see_through(&self.tasks, create).await?;
             Ok(api::CreateRunResponse { run: Some(run.to_wire()), created })
         })
@@ -97,10 +98,11 @@ impl RunService for RunsGrpc {
         &self,
         request: Request<api::ReportProgressRequest>,
     ) -> Result<Response<api::ReportProgressResponse>, Status> {
-        answer(request, async |call, api::ReportProgressRequest { project, run_id, lease, progress }| {
+        answer(request, async |call, api::ReportProgressRequest { project, run_id, lease, progress, trouble }| {
             let kept = self.workable(&call, &project, &run_id)?;
             let progress: Progress = Path::ROOT.read("progress", progress)?;
-            let cancel_requested = kept.runs.report_progress(&run_id, LeaseNumber(lease), progress)?;
+            let cancel_requested =
+                kept.runs.report_progress(&run_id, LeaseNumber(lease), progress, cut_text(trouble))?;
             Ok(api::ReportProgressResponse { cancel_requested })
         })
         .await
@@ -126,6 +128,7 @@ impl RunService for RunsGrpc {
     ) -> Result<Response<api::CancelRunResponse>, Status> {
         answer(request, async |call, api::CancelRunRequest { project, run_id }| {
             let kept = self.projects.get(&project)?;
+            check_named(&run_id)?;
             allow_run(&call, Action::CancelRun, &project, &run_id)?;
             let cancel = async move { kept.runs.cancel(&run_id, &call.caller.principal.to_string()).await };
             let run = see_through(&self.tasks, cancel).await?;
@@ -137,6 +140,7 @@ impl RunService for RunsGrpc {
     async fn get_run(&self, request: Request<api::GetRunRequest>) -> Result<Response<api::GetRunResponse>, Status> {
         answer(request, async |call, api::GetRunRequest { project, run_id }| {
             let kept = self.readable(&call, &project)?;
+            check_named(&run_id)?;
             Ok(api::GetRunResponse { run: Some(kept.runs.get(&run_id)?.to_wire()) })
         })
         .await
@@ -169,6 +173,7 @@ impl RunService for RunsGrpc {
     ) -> Result<Response<Self::WatchRunStream>, Status> {
         answer(request, async |call, api::WatchRunRequest { project, run_id }| {
             let kept = self.readable(&call, &project)?;
+            check_named(&run_id)?;
             kept.runs.get(&run_id)?;
             let states = watch_run(kept, run_id).map(|run| match run {
                 Ok(run) => Ok(api::WatchRunResponse { run: Some(run.to_wire()) }),
@@ -204,6 +209,7 @@ impl RunsGrpc {
 
     fn workable(&self, call: &CallContext, project: &str, run: &str) -> Result<Arc<Kept>> {
         let kept = self.projects.get(project)?;
+        check_named(run)?;
         allow_run(call, Action::WorkOnRuns, project, run)?;
         Ok(kept)
     }
@@ -228,6 +234,10 @@ const LONGEST_REQUEST: usize = 64 << 10;
 
 /// The most bytes of what is kept of an error.
 const LONGEST_ERROR: usize = 16 << 10;
+
+fn check_named(run_id: &str) -> Result<()> {
+    if run_id.is_empty() { Err(Error::invalid_field("run_id", "is missing: name a run")) } else { Ok(()) }
+}
 
 fn short(field: &'static str, name: String) -> Result<String> {
     if name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
@@ -257,13 +267,17 @@ fn check_size(request: &RunRequest) -> Result<()> {
 /// The outcome as it is kept: the beginning of a long error.
 fn cut(outcome: Outcome) -> Outcome {
     match outcome {
-        Outcome::Failed { mut error } if error.len() > LONGEST_ERROR => {
-            error.truncate(error.floor_char_boundary(LONGEST_ERROR));
-            error.push('…');
-            Outcome::Failed { error }
-        }
-        Outcome::Failed { .. } | Outcome::Succeeded { .. } | Outcome::Cancelled => outcome,
+        Outcome::Failed { error } => Outcome::Failed { error: cut_text(error) },
+        Outcome::Succeeded { .. } | Outcome::Cancelled => outcome,
     }
+}
+
+fn cut_text(mut error: String) -> String {
+    if error.len() > LONGEST_ERROR {
+        error.truncate(error.floor_char_boundary(LONGEST_ERROR));
+        error.push('…');
+    }
+    error
 }
 
 fn action_of(request: &RunRequest) -> Action {

@@ -161,6 +161,12 @@ async fn many_objects_come_in_pages() {
             Some(next) => token = next,
             None => break,
         }
+        // Those of one kind are not those of another.
+        for kind in [None, Some(ObjectKind::Source)] {
+            let error = client.objects(&project(), kind, None, &token).await.unwrap_err();
+            assert_eq!(error.code(), ErrorCode::InvalidArgument);
+            assert_eq!(error.message(), "page_token: the token is of another request");
+        }
     }
     assert_eq!((seen == puts, pages), (true, 3));
     let error = client.objects(&project(), None, None, "500").await.unwrap_err();

@@ -192,7 +192,7 @@ async fn call(runs: &RunsClient, model: &Model, step: Step) -> Result<()> {
             assert_eq!(grant.lease.0, model.given + 1);
         }
         Step::Report(worker) => {
-            let is_unwanted = runs.report_progress(&project, "r", model.lease(worker), &counts(1)).await?;
+            let is_unwanted = runs.report_progress(&project, "r", model.lease(worker), &counts(1), None).await?;
             assert_eq!(is_unwanted, model.is_unwanted);
         }
         Step::Plan(worker) => {

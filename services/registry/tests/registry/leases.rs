@@ -9,10 +9,12 @@ use larder_definitions::run::{
     Scope, TrainingSetRequest, Watermark, WatermarkKey,
 };
 use larder_test_kit::{NEW_YEAR, clock};
-use larder_types::{ErrorCode, LeaseNumber, ManualClock, Result, Revision, RowSetNumber, SchemaNumber};
+use larder_types::{
+    Error, ErrorCode, LeaseNumber, ManualClock, Result, Revision, RowSetNumber, SchemaNumber, Timestamp,
+};
 
 use crate::{
-    declared::declare_base,
+    declared::{BASE, declare_base, whole},
     surroundings::{PATIENCE, Registry, Storage, name, project},
 };
 
@@ -20,6 +22,24 @@ const MICROSECOND: Duration = Duration::from_micros(1);
 
 pub(crate) fn materialize(view: &str) -> RunRequest {
     RunRequest::Materialize(MaterializeRequest { view: name(view), scope: Scope::Incremental, tick: None })
+}
+
+fn range(start: i64, end: i64) -> RunRequest {
+    let [start, end] = [start, end].map(Timestamp::from_micros);
+    RunRequest::Materialize(MaterializeRequest {
+        view: name("profile"),
+        scope: Scope::Range { start, end },
+        tick: None,
+    })
+}
+
+/// The base, another view, and one that is not served.
+async fn declare_more_views(registry: &Registry) {
+    let views = "  - { name: other, entities: [customer], source: history, features: [{ name: debt, type: int64 }] }
+  - { name: offline_only, entities: [customer], source: history, online: false, features: [{ name: city, type: string }] }
+on_demand_feature_views:";
+    let declared = BASE.replace("on_demand_feature_views:", views);
+    registry.definitions().apply(&project(), &whole(&declared)).await.unwrap();
 }
 
 /// Two parts of the push log, and a watermark at segment `reached`.
@@ -99,7 +119,7 @@ async fn a_run_id_that_is_created_many_times_is_one_run() {
     let creating = (0..8).map(|number: usize| {
         let runs = RunsClient::new(ways[number % 2].clone()).within(PATIENCE);
         tokio::spawn(async move {
-            let request = materialize(&format!("view_{number}"));
+            let request = range(number as i64, number as i64 + 1);
             runs.create(&project(), "profile@2026-01-01T00:00:00Z", &request).await.unwrap()
         })
     });
@@ -107,7 +127,7 @@ async fn a_run_id_that_is_created_many_times_is_one_run() {
     assert_eq!(answers.iter().filter(|(_, created)| *created).count(), 1);
     assert!(answers.iter().all(|(run, _)| *run == answers[0].0), "everybody is given the one that is there");
     let again = Registry::start(&storage, &clock).await.runs();
-    let (run, created) = again.create(&project(), "profile@2026-01-01T00:00:00Z", &materialize("other")).await.unwrap();
+    let (run, created) = again.create(&project(), "profile@2026-01-01T00:00:00Z", &materialize("gone")).await.unwrap();
     assert_eq!((run, created), (answers[0].0.clone(), false), "also after a restart");
 
     let [(one, true), (other, true)] = [
@@ -141,13 +161,13 @@ async fn a_lease_is_for_one_until_it_is_over_and_each_is_numbered_higher() {
     }
     // Reported on, it lasts a term from then.
     for _ in 0..3 {
-        assert!(!runs.report_progress(&project(), "r", LeaseNumber(4), &counts(3)).await.unwrap());
+        assert!(!runs.report_progress(&project(), "r", LeaseNumber(4), &counts(3), None).await.unwrap());
         clock.advance(LEASE_TERM - MICROSECOND);
         assert_eq!(code(runs.acquire_lease(&project(), "r", "bob").await), ErrorCode::Conflict);
     }
     // Nobody took it when it was over: its holder may go on.
     clock.advance(LEASE_TERM);
-    runs.report_progress(&project(), "r", LeaseNumber(4), &counts(3)).await.unwrap();
+    runs.report_progress(&project(), "r", LeaseNumber(4), &counts(3), None).await.unwrap();
     assert_eq!(code(runs.acquire_lease(&project(), "r", "bob").await), ErrorCode::Conflict);
     clock.advance(LEASE_TERM);
     assert_eq!(runs.acquire_lease(&project(), "r", "bob").await.unwrap().lease, LeaseNumber(5));
@@ -159,7 +179,7 @@ async fn all_calls(runs: &RunsClient, id: &str, lease: LeaseNumber) -> Vec<(&'st
     let project = project();
     let nothing = |_| ();
     vec![
-        ("report", runs.report_progress(&project, id, lease, &counts(99)).await.map(nothing)),
+        ("report", runs.report_progress(&project, id, lease, &counts(99), None).await.map(nothing)),
         ("plan", runs.plan(&project, id, lease, &plan(9, 99)).await.map(|_| ())),
         ("part", runs.complete_parts(&project, id, lease, &[1], &counts(99)).await),
         ("fail", runs.finish(&project, id, lease, &failed()).await.map(|_| ())),
@@ -262,7 +282,7 @@ async fn an_end_may_be_told_twice_and_nothing_follows_it() {
             let answer = runs.finish(&project(), id, LeaseNumber(1), &other).await;
             assert_eq!(code(answer), ErrorCode::FailedPrecondition, "{id} {other:?}");
         }
-        let report = runs.report_progress(&project(), id, LeaseNumber(1), &counts(9)).await;
+        let report = runs.report_progress(&project(), id, LeaseNumber(1), &counts(9), None).await;
         assert_eq!(code(report), ErrorCode::FailedPrecondition);
         clock.advance(LEASE_TERM);
         assert_eq!(code(runs.acquire_lease(&project(), id, "bob").await), ErrorCode::FailedPrecondition);
@@ -285,7 +305,7 @@ async fn a_run_that_is_not_wanted_ends_at_once_or_by_its_worker() {
         let asked = runs.cancel(&project(), "running").await.unwrap();
         assert_eq!((asked.state, asked.cancel_requested), (RunState::Running, true));
     }
-    assert!(runs.report_progress(&project(), "running", LeaseNumber(1), &counts(1)).await.unwrap());
+    assert!(runs.report_progress(&project(), "running", LeaseNumber(1), &counts(1), None).await.unwrap());
     // Its worker died before it heard of it: the next one does.
     clock.advance(LEASE_TERM);
     let grant = runs.acquire_lease(&project(), "running", "bob").await.unwrap();
@@ -293,6 +313,28 @@ async fn a_run_that_is_not_wanted_ends_at_once_or_by_its_worker() {
     let ended = runs.finish(&project(), "running", grant.lease, &Outcome::Cancelled).await.unwrap();
     assert_eq!(ended.state, RunState::Cancelled);
     assert_eq!(code(runs.cancel(&project(), "nobody's").await), ErrorCode::NotFound);
+}
+
+/// Whoever looks at the run sees it, whoever works on it next, until something of it is done.
+#[tokio::test]
+async fn what_ended_the_last_attempt_is_told_while_it_lasts() {
+    let (_storage, _registry, clock, runs) = rig().await;
+    begun(&runs, "r", 5).await;
+    let error = async || runs.get(&project(), "r").await.unwrap().error;
+    let report = async |lease, trouble: Option<&str>| {
+        runs.report_progress(&project(), "r", LeaseNumber(lease), &counts(1), trouble).await.unwrap();
+    };
+    assert_eq!(error().await, None);
+    report(1, Some("the disk is full")).await;
+    assert_eq!(error().await.as_deref(), Some("the disk is full"));
+    clock.advance(LEASE_TERM);
+    runs.acquire_lease(&project(), "r", "bob").await.unwrap();
+    report(2, None).await;
+    assert_eq!(error().await.as_deref(), Some("the disk is full"));
+    report(2, Some(&"x".repeat(20_000))).await;
+    assert_eq!(error().await.unwrap().len(), (16 << 10) + '…'.len_utf8());
+    runs.complete_parts(&project(), "r", LeaseNumber(2), &[0], &counts(1)).await.unwrap();
+    assert_eq!(error().await, None);
 }
 
 #[tokio::test]
@@ -303,7 +345,7 @@ async fn a_run_is_watched_to_its_end() {
         let mut watched = watching.watch(&project(), "r").await.unwrap();
         let first = watched.next().await.unwrap().unwrap();
         assert_eq!(first, runs.get(&project(), "r").await.unwrap().without_parts());
-        runs.report_progress(&project(), "r", LeaseNumber(1), &counts(first.progress.read + 7)).await.unwrap();
+        runs.report_progress(&project(), "r", LeaseNumber(1), &counts(first.progress.read + 7), None).await.unwrap();
         let next = watched.next().await.unwrap().unwrap();
         assert_eq!((next.state, next.progress.read), (RunState::Running, first.progress.read + 7));
     }
@@ -335,6 +377,7 @@ async fn a_schedules_run_is_for_an_instant_that_has_come() {
     };
     let error = runs.create(&project(), "early", &request(3600)).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::InvalidArgument);
+    assert_eq!(error.violations()[0].field, "request.materialize.tick");
     assert!(
         error.message().contains("2026-01-01T01:00:00Z is later than now, which is 2026-01-01T00:00:00Z"),
         "{error}"
@@ -345,8 +388,50 @@ async fn a_schedules_run_is_for_an_instant_that_has_come() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_materialized_makes_no_run() {
+    let (_storage, registry, _clock, runs) = rig().await;
+    declare_more_views(&registry).await;
+    for (request, code, says) in [
+        (materialize("profil"), ErrorCode::NotFound, "no feature view `profil`; did you mean profile?"),
+        (materialize("ratios"), ErrorCode::NotFound, "no feature view `ratios`"),
+        (materialize("offline_only"), ErrorCode::FailedPrecondition, "is not served (`online: false`)"),
+        (range(7, 7), ErrorCode::InvalidArgument, "is empty: 1970-01-01T00:00:00.000007Z is not before"),
+    ] {
+        let error = runs.create(&project(), "r", &request).await.unwrap_err();
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.message().contains(says), "{error}");
+        let fields: Vec<_> = error.violations().iter().map(|violation| violation.field.as_str()).collect();
+        let is_range = code == ErrorCode::InvalidArgument;
+        assert_eq!(fields, if is_range { vec!["request.materialize.scope.range"] } else { vec![] });
+    }
+    assert_eq!(runs.list(&project(), &RunFilter::default()).await.unwrap().runs, []);
+    runs.create(&project(), "r", &range(7, 8)).await.unwrap();
+    // What is there is answered, though it could not be made any more.
+    let (run, created) = runs.create(&project(), "r", &materialize("profil")).await.unwrap();
+    assert_eq!((run.request, created), (range(7, 8), false));
+}
+
+#[tokio::test]
+async fn a_run_that_is_not_named_is_missing_in_the_request() {
+    let (_storage, _registry, _clock, runs) = rig().await;
+    let no_run = |error: Error| {
+        assert_eq!(error.code(), ErrorCode::InvalidArgument, "{error}");
+        assert_eq!(error.message(), "run_id: is missing: name a run");
+        assert_eq!(error.violations()[0].field, "run_id");
+    };
+    no_run(runs.get(&project(), "").await.unwrap_err());
+    no_run(runs.watch(&project(), "").await.map(drop).unwrap_err());
+    no_run(runs.cancel(&project(), "").await.unwrap_err());
+    no_run(runs.acquire_lease(&project(), "", "ada").await.unwrap_err());
+    for (_, result) in all_calls(&runs, "", LeaseNumber(1)).await {
+        no_run(result.unwrap_err());
+    }
+}
+
+#[tokio::test]
 async fn runs_are_listed_newest_first_by_view_and_state() {
-    let (_storage, _registry, clock, runs) = rig().await;
+    let (_storage, registry, clock, runs) = rig().await;
+    declare_more_views(&registry).await;
     for number in 0..5 {
         clock.advance(Duration::from_secs(1));
         let view = if number % 2 == 0 { "profile" } else { "other" };

@@ -64,7 +64,7 @@ async fn a_registry_that_starts_anew_waits_a_term_before_it_gives_a_run_to_anoth
         let error = runs.acquire_lease(&project(), id, "bob").await.unwrap_err();
         assert_eq!(error.code(), ErrorCode::Conflict, "{id}");
     }
-    runs.report_progress(&project(), "kept", LeaseNumber(1), &counts(1)).await.unwrap();
+    runs.report_progress(&project(), "kept", LeaseNumber(1), &counts(1), None).await.unwrap();
     clock.advance(Duration::from_micros(1));
     assert_eq!(runs.acquire_lease(&project(), "left", "bob").await.unwrap().lease, LeaseNumber(2));
     assert_eq!(runs.acquire_lease(&project(), "kept", "bob").await.unwrap_err().code(), ErrorCode::Conflict);

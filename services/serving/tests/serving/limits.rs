@@ -1,6 +1,12 @@
 //! What is too much, and what it is told.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use arrow::array::{ArrayRef, StringArray};
 use larder_client::{OnlineRequest, ServingClient, Transport};
@@ -9,10 +15,17 @@ use larder_service::{
     config::{ByteSize, Span},
 };
 use larder_types::{Clock, Error, ErrorCode};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tonic::{
+    Status,
+    body::Body,
+    codegen::{Service, http},
+};
 
 use crate::{
     held_store::Held,
+    sandbox::Sandbox,
     shop::{floats, ints, owned, references, service, shop, table},
 };
 
@@ -177,6 +190,92 @@ async fn what_would_be_repeated_too_often_is_refused_before_it_is() {
     for asked in [data, profiles(4)] {
         let error = client.online_features(&asked).await.unwrap_err();
         assert_is(&error, ErrorCode::ResourceExhausted, "more bytes than the limit of 100000 (serving.limits.max_read");
+    }
+}
+
+/// A transport on which nothing of an answer is taken: a call whose answer is there ends as CANCELLED.
+#[derive(Clone)]
+struct Untaken {
+    endpoint: Endpoint,
+    kept: Arc<Mutex<Vec<http::Response<Body>>>>,
+}
+
+impl Service<http::Request<Body>> for Untaken {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let (answering, kept) = (self.endpoint.call(request), Arc::clone(&self.kept));
+        Box::pin(async move {
+            let response = answering.await?;
+            if response.headers().contains_key("grpc-status") {
+                return Ok(response);
+            }
+            kept.lock().push(response);
+            Ok(Status::cancelled("kept").into_http())
+        })
+    }
+}
+
+/// Customers 1 to 4 in cities of so many bytes.
+pub(crate) async fn great_cities(sandbox: &Sandbox, bytes: usize) {
+    let columns = vec![
+        ("customer_id", ints(&[1, 2, 3, 4])),
+        ("score", floats(&[0.0; 4])),
+        ("visits", Arc::new(arrow::array::Int32Array::from(vec![0; 4])) as ArrayRef),
+        ("city", Arc::new(StringArray::from(vec!["x".repeat(bytes); 4])) as ArrayRef),
+    ];
+    sandbox.push("visits", columns, vec![sandbox.clock.now(); 4]).await;
+}
+
+#[tokio::test]
+async fn great_answers_that_are_not_taken_have_room_for_so_many_bytes() {
+    let sandbox = shop().await;
+    great_cities(&sandbox, 1 << 20).await;
+    let endpoint = sandbox.serving_with(|config| {
+        config.limits.max_answer_bytes = ByteSize::mebibytes(5);
+        config.answers_memory = ByteSize::mebibytes(9);
+    });
+    let kept = Arc::<Mutex<Vec<_>>>::default();
+    let untaken = Transport::in_process(Untaken { endpoint: endpoint.clone(), kept: Arc::clone(&kept) });
+    let (untaken, client) = (ServingClient::new(untaken), ServingClient::new(Transport::in_process(endpoint)));
+    // One of 4 MiB by its rows, one of as much by entities that share a key.
+    let shared = service("profile_service", vec![("customer_id", ints(&[1; 4]))]);
+    for asked in [profiles(4), shared.clone()] {
+        assert_eq!(untaken.online_features(&asked).await.unwrap_err().code(), ErrorCode::Cancelled);
+    }
+    for asked in [profiles(4), shared] {
+        let error = client.online_features(&asked).await.unwrap_err();
+        assert_is(&error, ErrorCode::ResourceExhausted, "the 9MiB that there is room for (serving.answers_memory)");
+    }
+    // What is not great is answered all the same.
+    let small = service("profile_service", vec![("customer_id", ints(&[9; 1_000]))]);
+    client.online_features(&small).await.unwrap();
+    let answers = [untaken.online_features(&small).await, client.online_features(&small).await];
+    assert_eq!(answers[0].as_ref().unwrap_err().code(), ErrorCode::Cancelled);
+    assert!(answers[1].is_ok());
+
+    kept.lock().remove(0);
+    assert_eq!(client.online_features(&profiles(4)).await.unwrap().features[2].values.len(), 4);
+    kept.lock().clear();
+    let asked = profiles(4);
+    let (first, second) = tokio::join!(client.online_features(&asked), client.online_features(&asked));
+    assert!(first.is_ok() && second.is_ok());
+}
+
+/// Of more great answers than there are processors, some wait for their turns.
+#[tokio::test]
+async fn many_great_answers_at_once_are_all_made() {
+    let sandbox = shop().await;
+    great_cities(&sandbox, 1 << 20).await;
+    let many = (0..64).map(|_| async { sandbox.ask(&profiles(4)).await.map(|answer| answer.features[2].values.len()) });
+    for answered in futures::future::join_all(many).await {
+        assert_eq!(answered.unwrap(), 4);
     }
 }
 

@@ -4,10 +4,11 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use larder_client::{CatalogWatchOptions, OnlineRequest, Projects, RegistryClient};
 use larder_definitions::selection::{Asked, OutputSource, StoredFeature};
-use larder_service::call::CallContext;
+use larder_service::{call::CallContext, config::ByteSize};
 use larder_serving::{
     app::{Request, Serving},
     config::Limits,
+    great::GreatAnswers,
     plans::{MAX_REFERENCE_SIZE, Plans},
 };
 use larder_types::Revision;
@@ -69,7 +70,9 @@ async fn requests_share_the_plan_of_their_revision() {
             None => Plans::new(catalog, None, compiled.clone()),
         },
     );
-    let serving = Serving::new(sandbox.store.clone(), Arc::new(sandbox.clock.clone()), projects, Limits::default());
+    let great = GreatAnswers::new(ByteSize::mebibytes(64));
+    let serving =
+        Serving::new(sandbox.store.clone(), Arc::new(sandbox.clock.clone()), projects, Limits::default(), great);
     let request = |min_revision| Request {
         project: "shop".to_owned(),
         asked: Arc::new(Asked::Service(name("weather_service"))),
@@ -81,12 +84,12 @@ async fn requests_share_the_plan_of_their_revision() {
         rows: 0,
     };
     let call = CallContext::unbounded();
-    let first = serving.answer(request(Revision(0)), &call).await.unwrap().plan;
-    let again = serving.answer(request(Revision(1)), &call).await.unwrap().plan;
+    let first = serving.answer(request(Revision(0)), &call, None).await.unwrap().plan;
+    let again = serving.answer(request(Revision(1)), &call, None).await.unwrap().plan;
     assert!(Arc::ptr_eq(&first, &again));
     let described = SHOP.replace("- name: profile\n", "- name: profile\n    description: who comes\n");
     sandbox.apply(&described).await.unwrap();
-    let newer = serving.answer(request(Revision(2)), &call).await.unwrap().plan;
+    let newer = serving.answer(request(Revision(2)), &call, None).await.unwrap().plan;
     assert!(!Arc::ptr_eq(&first, &newer));
     assert_eq!((first.catalog.revision, newer.catalog.revision), (Revision(1), Revision(2)));
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     held_store::Held,
-    limits::both_ways,
+    limits::{both_ways, great_cities},
     shop::{ints, references, service, shop, table},
 };
 
@@ -66,6 +66,25 @@ async fn the_first_request_that_cannot_be_answered_ends_the_stream_with_its_erro
     let answers: Vec<_> = sandbox.client().stream_online_features(requests).await.unwrap().collect().await;
     assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false]);
     assert_eq!(answers[2].as_ref().unwrap_err().code(), ErrorCode::NotFound);
+}
+
+/// Of a stream, one is made when those before it have been taken: together they have more than there is room for.
+#[tokio::test]
+async fn great_answers_of_a_stream_are_made_one_after_the_other() {
+    let sandbox = shop().await;
+    great_cities(&sandbox, 2 << 20).await;
+    let endpoint = sandbox.serving_with(|config| {
+        config.limits.max_answer_bytes = ByteSize::mebibytes(9);
+        config.answers_memory = ByteSize::mebibytes(9);
+    });
+    let (clients, _open) = both_ways(endpoint).await;
+    for client in clients {
+        let asked = (0..24).map(|number| if number % 3 == 0 { city_of(&[1, 2, 3, 4]) } else { city_of(&[number]) });
+        let requests = stream::iter(asked.collect::<Vec<_>>());
+        let answers: Vec<_> = client.stream_online_features(requests).await.unwrap().collect().await;
+        let lengths: Vec<_> = answers.iter().map(|answer| answer.as_ref().unwrap().features[0].values.len()).collect();
+        assert_eq!(lengths, [4, 1, 1].repeat(8));
+    }
 }
 
 /// The limits are those of one message: a stream takes any number of entities.

@@ -30,6 +30,7 @@ fn config(data: &std::path::Path) -> Config {
         &mut config.materializer.server,
     ];
     servers.into_iter().for_each(|server| *server = ServerConfig::on_port(0));
+    config.materializer.spill_folder = Some(data.to_owned());
     config
 }
 

@@ -10,7 +10,7 @@ use larder_types::{Clock, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    feed::{Feed, Row},
+    feed::{Feed, PROJECT, Row},
     interrupted::Interrupted,
 };
 
@@ -149,4 +149,27 @@ async fn what_is_read_of_the_log_beside_a_corrected_file_replaces_nothing_of_oth
     let run = feed.run(&run.id).await;
     assert_eq!((run.state, run.progress.parts, run.progress.read), (RunState::Succeeded, 2, 4));
     assert!(is_served(&feed, other(20, 'z')).await && is_served(&feed, row(32, 'c')).await);
+}
+
+/// While it was declared differently something was pushed, and no run was made: the log is read again all the same.
+#[tokio::test]
+async fn what_was_pushed_while_the_view_was_declared_differently_is_replaced_by_the_next_run() {
+    for has_created_time in [true, false] {
+        let feed = Feed::new(has_created_time).await;
+        feed.clock.advance(Duration::from_secs(3600));
+        feed.write("a.parquet", &[row(5, 'f')], true);
+        feed.push(&[row(10, 'a')], true).await;
+        assert_eq!(feed.materialize(Scope::Incremental).await.state, RunState::Succeeded);
+        let letter = "features: [{ name: letter, type: string }]";
+        feed.apply(&PROJECT.replacen(letter, "features: [{ name: letter, type: string, column: sign }]", 1)).await;
+        // The event says b, and its sign is z.
+        write_online(&feed, row(11, 'z')).await;
+        feed.apply(PROJECT).await;
+        feed.push(&[row(11, 'b')], false).await;
+        assert!(is_served(&feed, row(11, 'z')).await);
+        assert_eq!(feed.materialize(Scope::Incremental).await.state, RunState::Succeeded);
+        assert!(is_served(&feed, row(11, 'b')).await);
+        // Once.
+        assert_eq!(feed.materialize(Scope::Incremental).await.progress.read, 0);
+    }
 }
