@@ -34,57 +34,72 @@ struct Pushed {
 }
 
 /// The views that a revision may change, as they were before it.
-pub(crate) struct Touched(BTreeMap<Name, Option<Pushed>>);
+pub(crate) struct Touched(Vec<Before>);
+
+struct Before {
+    view: Name,
+    row_set: Option<RowSetNumber>,
+    feeds: BTreeSet<String>,
+    pushed: Option<Pushed>,
+}
 
 impl Touched {
     /// By the state that `record` follows.
     pub(crate) fn by(record: &RevisionRecord, state: &ProjectState) -> Self {
         let put = record.puts.iter().map(|put| put.object.id());
         let changed: BTreeSet<ObjectId> = put.chain(record.removes.iter().cloned()).collect();
-        let sources = changed.iter().filter(|id| id.kind == ObjectKind::Source);
-        let sources: BTreeSet<&Name> = sources.map(|id| &id.name).collect();
-        let objects = state.by_id();
+        let of_kind = |kind| changed.iter().filter(move |id| id.kind == kind).map(|id| &id.name);
+        let sources: BTreeSet<&Name> = of_kind(ObjectKind::Source).collect();
         let reads = |view: &FeatureView| {
             sources.contains(&view.source) || view.push_source.as_ref().is_some_and(|source| sources.contains(source))
         };
         let readers = state.all_objects().filter(|_| !sources.is_empty()).filter_map(|object| match object {
-            Object::FeatureView(view) => reads(view).then(|| view.name.clone()),
+            Object::FeatureView(view) => reads(view).then_some(&view.name),
             Object::Entity(_) | Object::Source(_) | Object::OnDemandFeatureView(_) | Object::FeatureService(_) => None,
         });
-        let views = changed.iter().filter(|id| id.kind == ObjectKind::FeatureView).map(|id| id.name.clone());
-        let views = views.chain(record.numbers.views.keys().cloned()).chain(readers);
-        Self(views.map(|view| (view.clone(), pushed(state, &objects, &view))).collect())
+        let views = of_kind(ObjectKind::FeatureView).chain(record.numbers.views.keys()).chain(readers);
+        let views: BTreeSet<Name> = views.cloned().collect();
+        Self(views.into_iter().map(|view| before(state, view)).collect())
     }
 
-    /// Remembers in `state`, which follows, what writes their rows from now on.
+    /// Remembers in `state`, which follows, what wrote their rows, and what does from now on.
     pub(crate) fn remember(self, state: &mut ProjectState, revision: Revision) {
-        let objects = state.by_id();
-        let found: Vec<_> = self
-            .0
-            .into_iter()
-            .filter_map(|(name, before)| {
-                let feeds = feeds(state.feature_view(&name)?, &objects);
-                let now = pushed(state, &objects, &name);
-                Some((name, feeds, now.is_some() && now != before))
-            })
-            .collect();
-        for (name, feeds, is_pushed_anew) in found {
-            let Some(numbers) = state.numbers.views.get_mut(&name) else { continue };
-            if is_pushed_anew {
+        for was in self.0 {
+            let is = before(state, was.view.clone());
+            if let Some(numbers) = state.numbers.views.get_mut(&was.view)
+                && is.pushed.is_some()
+                && is.pushed != was.pushed
+            {
                 numbers.pushed_since = revision;
             }
-            let row_set = numbers.current.as_ref().map(|current| current.row_set);
-            if let Some(row_set) = row_set.and_then(|row_set| state.numbers.row_sets.get_mut(&row_set)) {
-                row_set.feeds.extend(feeds);
+            for Before { row_set, feeds, .. } in [was, is] {
+                if let Some(row_set) = row_set.and_then(|row_set| state.numbers.row_sets.get_mut(&row_set)) {
+                    row_set.feeds.extend(feeds);
+                }
             }
         }
     }
 }
 
-fn pushed(state: &ProjectState, objects: &Objects<'_>, view: &Name) -> Option<Pushed> {
-    let definition = state.feature_view(view)?;
+fn before(state: &ProjectState, view: Name) -> Before {
+    let row_set = state.numbers.views.get(&view).and_then(|numbers| Some(numbers.current.as_ref()?.row_set));
+    let definition = state.feature_view(&view);
+    let objects = definition.map(|view| sources_of(state, view)).unwrap_or_default();
+    let feeds = definition.map(|view| feeds(view, &objects)).unwrap_or_default();
+    let pushed = definition.and_then(|definition| pushed(state, &objects, definition));
+    Before { view, row_set, feeds, pushed }
+}
+
+/// All that [`feeds`] looks at.
+fn sources_of<'a>(state: &'a ProjectState, view: &FeatureView) -> Objects<'a> {
+    let sources = [Some(&view.source), view.push_source.as_ref()].into_iter().flatten();
+    let ids = sources.map(|name| ObjectId { kind: ObjectKind::Source, name: name.clone() });
+    ids.filter_map(|id| state.object(&id).map(|object| (id, &**object))).collect()
+}
+
+fn pushed(state: &ProjectState, objects: &Objects<'_>, definition: &FeatureView) -> Option<Pushed> {
     let source = push_source_of(definition, objects)?.clone();
-    let ViewAssignment { row_set, schema, columns } = state.numbers.views.get(view)?.current.as_ref()?;
+    let ViewAssignment { row_set, schema, columns } = state.numbers.views.get(&definition.name)?.current.as_ref()?;
     let column = |feature: &Feature| Some((*columns.get(&feature.name)?, feature.source_column().to_owned()));
     let columns = definition.features.iter().filter_map(column).collect();
     Some(Pushed { source, row_set: *row_set, schema: *schema, columns })

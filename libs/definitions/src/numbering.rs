@@ -8,7 +8,7 @@ use crate::{
     Entity, Feature, FeatureView, JoinKey, Object, ObjectId, ObjectKind, Source, SourceKind,
     feeds::feeds,
     revision::{Assigned, AssignedPush, AssignedView},
-    state::{ProjectState, PushColumns, SchemaColumns, ViewAssignment},
+    state::{ProjectState, PushColumns, RowSet, SchemaColumns, ViewAssignment},
 };
 
 /// The objects of a project by id.
@@ -33,32 +33,39 @@ pub(crate) fn assign(state: &ProjectState, objects: &Objects<'_>) -> Result<Assi
     Ok(numbering.assigned)
 }
 
-/// The numbers that give every view and push source of `state` what it had in `target`, an earlier state of the project.
+/// The numbers that give every view and push source of `state` the columns it had in `target`, an earlier state of the project.
 ///
-/// But for a view whose row set has got rows since which its history then does not have: it gets a new one.
+/// A view keeps the row set it has, where that has these columns and no rows that its history then does not have; else it gets
+/// back the one it had then, unless that has got such rows since: then a new one.
 pub(crate) fn restore(state: &ProjectState, target: &ProjectState) -> Result<Assigned> {
     let mut assigned = Assigned::default();
     let (objects, mut next_row_set) = (target.by_id(), state.numbers.next_row_set);
     for (view, numbers) in &target.numbers.views {
-        let Some(current) = &numbers.current else { continue };
+        let Some(then) = &numbers.current else { continue };
+        let Some(mut restored) = assigned_view(target, then) else { continue };
         let now = state.numbers.views.get(view).and_then(|numbers| numbers.current.as_ref());
-        let Some(mut restored) = assigned_view(target, current) else { continue };
         let feeds = target.feature_view(view).map(|view| feeds(view, &objects)).unwrap_or_default();
-        let has_no_others = |row_set: &RowSetNumber| {
-            state.numbers.row_sets.get(row_set).is_none_or(|row_set| row_set.feeds.is_subset(&feeds))
+        let has_no_others = |row_set: &RowSet| row_set.feeds.is_subset(&feeds);
+        let is_as_good = |row_set: &RowSet| {
+            let has = |column| row_set.schemas.values().any(|schema| schema.contains_key(column));
+            has_no_others(row_set) && row_set.key_space == restored.key_space && restored.schema_columns.keys().all(has)
         };
-        if !has_no_others(&current.row_set) {
-            // Where the view has left it behind already, it keeps what it has.
-            let is_as_good = |now: &ViewAssignment| {
-                let key_space = state.numbers.row_sets.get(&now.row_set).map(|row_set| row_set.key_space);
-                now.columns == current.columns && key_space == Some(restored.key_space) && has_no_others(&now.row_set)
-            };
-            if now.is_some_and(is_as_good) {
-                continue;
-            }
-            restored.row_set = take(&mut next_row_set, |n| n.0, RowSetNumber)?;
-            assigned.views.insert(view.clone(), restored);
-        } else if now != Some(current) {
+        let row_set = |number: RowSetNumber| state.numbers.row_sets.get(&number);
+        restored.row_set = match now.map(|now| now.row_set) {
+            Some(now) if row_set(now).is_some_and(is_as_good) => now,
+            Some(_) | None if row_set(then.row_set).is_none_or(has_no_others) => then.row_set,
+            Some(_) | None => take(&mut next_row_set, |n| n.0, RowSetNumber)?,
+        };
+        if let Some(now) = now.filter(|now| now.row_set == restored.row_set)
+            && row_set(now.row_set).and_then(|row_set| row_set.schemas.get(&now.schema))
+                == Some(&restored.schema_columns)
+        {
+            restored.schema = now.schema;
+        }
+        let is_so = |now: &ViewAssignment| {
+            (now.row_set, now.schema, &now.columns) == (restored.row_set, restored.schema, &restored.columns)
+        };
+        if !now.is_some_and(is_so) {
             assigned.views.insert(view.clone(), restored);
         }
     }

@@ -8,6 +8,7 @@
 
 pub mod admin;
 pub mod authorize;
+pub mod begun;
 pub mod blocking;
 pub mod call;
 pub mod config;

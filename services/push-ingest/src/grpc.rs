@@ -12,8 +12,10 @@ use larder_contracts::{
     },
     status::{of_unreadable_request, to_status},
 };
-use larder_service::{blocking::work_on, call::CallContext};
+use larder_service::{begun::Begun, blocking::work_on, call::CallContext};
 use larder_types::{Error, Result, Revision, Timestamp};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
@@ -22,8 +24,8 @@ use crate::{
     batch::{Batch, Created},
     ingest::{IngestError, Ingested, Targets, Written},
     online::RowState,
-    room::{Place, Room},
-    told::Begun,
+    room::{Place, Room, StreamRoom},
+    told::HandlerHas,
 };
 
 /// How many batches of a stream are on their way at the same time; a client that sends more waits.
@@ -47,7 +49,7 @@ pub struct PushGrpc {
 #[tonic::async_trait]
 impl PushService for PushGrpc {
     async fn push(&self, request: tonic::Request<PushRequest>) -> Result<tonic::Response<PushResponse>, Status> {
-        Begun::note(&request);
+        HandlerHas::note(&request);
         let call = CallContext::of(&request);
         let told = |error: IngestError| to_status(&error.into_error());
         let message = request.into_inner();
@@ -70,24 +72,37 @@ impl PushService for PushGrpc {
         let call = CallContext::of(&request);
         let (service, room) = (Arc::clone(&self.service), self.room.of_stream());
         let patience = call.deadline.remaining().map_or(STREAM_PATIENCE, |_| call.patience());
-        // The next batch is read when this one has a place.
-        let in_order = Arc::clone(&service);
-        let placed = request.into_inner().then(move |message| {
-            let (service, room) = (Arc::clone(&in_order), room.clone());
-            async move {
-                let message = message.map_err(of_unreadable_request)?;
-                let rows = message.request.as_ref().map_or(0, |request| request.event_times.len());
-                let place = room.enter(rows, encoded_len(&message), patience).await;
-                let unrecorded = message.request.as_ref().map_or(0, unrecorded);
-                Ok(Placed { created: service.created_now(unrecorded), message, place })
+        // One more is being answered, and one waits to be let in.
+        let (sender, begun) = mpsc::channel(STREAM_AHEAD - 2);
+        let reading = async move {
+            let mut messages = request.into_inner();
+            while let Some(message) = messages.next().await {
+                let answer = match message.map_err(of_unreadable_request) {
+                    Err(status) => Err(status),
+                    // The next batch is read when this one has a place.
+                    Ok(message) => {
+                        let placed = place(message, &service, &room, patience).await;
+                        let (service, call) = (Arc::clone(&service), call.clone());
+                        Ok(Begun::new(async move { answer(&service, placed, &call).await }))
+                    }
+                };
+                if sender.send(answer).await.is_err() {
+                    return;
+                }
             }
-        });
-        let answers = placed.map(move |placed: Result<_, Status>| {
-            let (service, call) = (Arc::clone(&service), call.clone());
-            async move { Ok(answer(&service, placed?, &call).await) }
-        });
-        Ok(tonic::Response::new(Box::pin(answers.buffered(STREAM_AHEAD))))
+        };
+        let reading = Begun::new(reading);
+        let answers = ReceiverStream::new(begun).then(|answer| async move { answer?.done().await });
+        // With the answers goes the reading.
+        Ok(tonic::Response::new(Box::pin(answers.map(move |answer| (answer, &reading).0))))
     }
+}
+
+async fn place(message: PushStreamRequest, service: &PushIngest, room: &StreamRoom, patience: Duration) -> Placed {
+    let rows = message.request.as_ref().map_or(0, |request| request.event_times.len());
+    let place = room.enter(rows, encoded_len(&message), patience).await;
+    let unrecorded = message.request.as_ref().map_or(0, unrecorded);
+    Placed { created: service.created_now(unrecorded), message, place }
 }
 
 /// How many rows a batch has whose created times it does not bring.

@@ -90,7 +90,8 @@ impl StreamRoom {
         let of_stream = self.bytes.take(bytes).await?;
         let place = async {
             let of_streams = self.room.of_streams.take(bytes).await?;
-            let of_room = self.room.all.take(bytes).await?;
+            // A batch that is greater than what streams may have takes all of that.
+            let of_room = self.room.all.take(bytes.min(self.room.of_streams.count)).await?;
             Ok(Place { _of_room: of_room, _of_stream: Some([of_rows, of_stream, of_streams]) })
         };
         self.room.within(patience, place).await

@@ -1,5 +1,6 @@
-//! Errors of Push that end a call before its handler has it, e.g. of a batch over the limit of bytes: nothing was begun, and
-//! they say so of each target as all others do.
+//! Errors of Push that end a call in its service before the handler has it, e.g. of a batch over the limit of bytes: nothing
+//! was begun, and they say so of each target. Those that the endpoint gives before (calls in flight, a deadline that is over)
+//! name no target.
 
 use std::{
     convert::Infallible,
@@ -30,9 +31,9 @@ pub(crate) struct ToldOfTargets<S>(pub(crate) S);
 
 /// Among the extensions of a request: whether its handler has it, and so says what became of it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Begun(Arc<AtomicBool>);
+pub(crate) struct HandlerHas(Arc<AtomicBool>);
 
-impl Begun {
+impl HandlerHas {
     /// The handler has the request.
     pub(crate) fn note<T>(request: &tonic::Request<T>) {
         if let Some(Self(begun)) = request.extensions().get() {
@@ -62,7 +63,7 @@ where
         if !request.uri().path().ends_with("/Push") {
             return Box::pin(self.0.call(request));
         }
-        let begun = Begun::default();
+        let begun = HandlerHas::default();
         request.extensions_mut().insert(begun.clone());
         let answer = self.0.call(request);
         Box::pin(async move {

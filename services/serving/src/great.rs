@@ -1,7 +1,7 @@
 //! Great answers, of more than 1 MiB: how many are made at once, and how many bytes of them wait to be taken.
 //!
 //! One is read, made and encoded in its turn, of which there are as many as processors, so that what it takes while it is
-//! made is bounded too. What was made has its place until it was sent or dropped; where there is none, it is refused at
+//! made is bounded too; but for one that turns out to be great only when it is made, which is encoded in its turn. What was made has its place until it was sent or dropped; where there is none, it is refused at
 //! once, since nobody knows when others are taken. A stream makes one at a time, when those before it have been taken.
 
 use std::{
@@ -90,16 +90,19 @@ impl Turn {
 }
 
 impl Place {
+    /// What it has already nobody else can take meanwhile.
     fn keep(&mut self, bytes: usize) -> Result<()> {
-        let others = self.of.taken.fetch_sub(self.bytes, Ordering::AcqRel) - self.bytes;
-        self.bytes = 0;
-        if bytes == 0 {
-            return Ok(());
+        let more = bytes.saturating_sub(self.bytes);
+        let taken = self.of.taken.fetch_add(more, Ordering::AcqRel);
+        if more > 0
+            && let Err(error) = self.of.check(taken, more)
+        {
+            self.of.taken.fetch_sub(more, Ordering::AcqRel);
+            return Err(error);
         }
-        self.of.check(others, bytes)?;
-        let others = self.of.taken.fetch_add(bytes, Ordering::AcqRel);
+        self.of.taken.fetch_sub(self.bytes.saturating_sub(bytes), Ordering::AcqRel);
         self.bytes = bytes;
-        self.of.check(others, bytes)
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use larder_codec::DecodedColumn;
 use larder_contracts::{
     Path, columns, encoded_len,
@@ -23,6 +23,7 @@ use larder_contracts::{
 use larder_definitions::selection::Asked;
 use larder_expressions::ENGINE_VERSION;
 use larder_service::{
+    begun::Begun,
     blocking::{work_beside, work_on},
     call::CallContext,
     server::{EncodedMessage, encoded, encoded_stream},
@@ -69,12 +70,12 @@ impl ServingService for ServingGrpc {
     ) -> Result<tonic::Response<Self::StreamOnlineFeaturesStream>, Status> {
         let call = CallContext::of(&request);
         let service = self.clone();
-        let (taken, asked) = (watch::Sender::new(0), AtomicU64::new(0));
+        let (taken, asked) = (Arc::new(watch::Sender::new(0)), AtomicU64::new(0));
         let waiting = taken.subscribe();
         let answers = request.into_inner().map(move |message| {
             let (service, call) = (service.clone(), call.clone());
             let queued = Queued { before: asked.fetch_add(1, Ordering::Relaxed), taken: waiting.clone() };
-            async move {
+            let answering = async move {
                 let StreamOnlineFeaturesRequest { request } = message.map_err(of_unreadable_request)?;
                 let request = Path::ROOT.required("request", request).map_err(|error| to_status(&error))?;
                 let answered = service.answer(request, &call, Some(queued), encode_for_stream).await;
@@ -82,10 +83,20 @@ impl ServingService for ServingGrpc {
                     Answered::Small(response) => Ok(encode_for_stream(response)),
                     Answered::Great(message) => Ok(message),
                 }
-            }
+            };
+            async move { Begun::new(answering).done().await? }
         });
-        let answers = answers.buffered(STREAM_AHEAD).inspect(move |_| taken.send_modify(|taken| *taken += 1));
+        let answers = answers.buffered(STREAM_AHEAD).map_ok(move |message| message.keeping(CountsSent(taken.clone())));
         Ok(encoded_stream(until_error(answers)))
+    }
+}
+
+/// Counts an answer of a stream when it was sent.
+struct CountsSent(Arc<watch::Sender<u64>>);
+
+impl Drop for CountsSent {
+    fn drop(&mut self) {
+        self.0.send_modify(|sent| *sent += 1);
     }
 }
 

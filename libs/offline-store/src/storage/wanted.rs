@@ -40,10 +40,13 @@ impl Wanted {
             "**" => Some(Step::Folders),
             name => Pattern::new(name).ok().map(Step::Name),
         };
-        Ok(Self::Matching {
-            pattern: Pattern::new(pattern).map_err(wrong)?,
-            steps: pattern.split('/').map(step).collect(),
-        })
+        let steps: Option<Vec<Step>> = pattern.split('/').map(step).collect();
+        // Any number of any number is any number: to try each way to part them would take for ever.
+        let steps = steps.map(|mut steps| {
+            steps.dedup_by(|a, b| matches!((a, b), (Step::Folders, Step::Folders)));
+            steps
+        });
+        Ok(Self::Matching { pattern: Pattern::new(pattern).map_err(wrong)?, steps })
     }
 
     /// Whether a file is wanted that has these names below the folder: those of folders, and its own.

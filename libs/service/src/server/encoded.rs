@@ -43,10 +43,10 @@ impl EncodedMessage {
         self.bytes.len()
     }
 
-    /// Drops `kept` when it was sent.
+    /// Drops `kept`, too, when it was sent.
     #[must_use]
     pub fn keeping(self, kept: impl Send + 'static) -> Self {
-        Self { _kept: Some(Box::new(kept)), ..self }
+        Self { _kept: Some(Box::new((self._kept, kept))), ..self }
     }
 }
 

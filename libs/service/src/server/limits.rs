@@ -12,6 +12,9 @@ use tokio::sync::Notify;
 use super::methods::Method;
 use crate::{call::PeerAddress, config::ServerConfig};
 
+/// So many times as many answers may wait to be taken as calls may be in flight.
+const MOST_UNTAKEN: usize = 8;
+
 /// The limits of one endpoint and what is in flight in it.
 #[derive(Debug)]
 pub(super) struct Limits {
@@ -67,8 +70,24 @@ impl Limits {
             return Ok(None);
         }
         let (counter, of) = if is_stream { (&self.streams, Of::Stream) } else { (&self.calls, Of::Call) };
+        if !is_stream {
+            self.check_untaken()?;
+        }
         counter.enter()?;
         Ok(Some(Place { limits: Arc::clone(self), of }))
+    }
+
+    /// What is not taken is in memory for as long as its connection stays.
+    fn check_untaken(&self) -> Result<()> {
+        let untaken = self.untaken.load(Ordering::Acquire);
+        if untaken < self.calls.limit.saturating_mul(MOST_UNTAKEN) {
+            return Ok(());
+        }
+        Err(Error::resource_exhausted(format!(
+            "{untaken} answers wait to be taken by their callers, {MOST_UNTAKEN} times as many as calls may be in flight ({}): \
+             try again after a pause",
+            self.calls.key
+        )))
     }
 
     /// Waits until nothing is in flight.

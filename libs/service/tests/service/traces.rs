@@ -1,6 +1,6 @@
 //! One trace through every service: spans are exported into memory.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use larder_contracts::serving::v1::serving_service_client::ServingServiceClient;
 use larder_service::{
@@ -134,6 +134,13 @@ fn work_that_is_done_later_goes_on_with_the_trace_of_who_asked() {
     assert_ne!(span("alone").trace_id(), span("caller").trace_id());
 }
 
+/// A log line that somebody met while nobody listened may be taken for one that nobody wants, also by others at that moment:
+/// so somebody always listens.
+fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap());
+}
+
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -150,6 +157,7 @@ impl std::io::Write for Lines {
 
 #[tokio::test]
 async fn a_log_line_in_json_has_the_trace_id_even_when_nothing_is_exported() {
+    listen();
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber =
