@@ -330,6 +330,11 @@ fn split_glob(location: &str) -> (&str, Option<&str>) {
 }
 
 async fn file(place: &Place, location: &str) -> Result<Option<FoundFile>> {
+    // Whoever reads a pipe waits for somebody who writes.
+    let kind = std::fs::metadata(format!("/{}", place.path.as_ref()));
+    if place.base == LOCAL && kind.is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return Err(Error::failed_precondition(format!("`{location}` is no regular file")));
+    }
     match place.store.head(&place.path).await {
         Ok(meta) => Ok(Some(FoundFile::of(place, meta))),
         Err(object_store::Error::NotFound { .. }) => Ok(None),

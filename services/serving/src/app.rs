@@ -18,7 +18,7 @@ use larder_types::{Clock, Name, Result, Revision, RowVersion, Timestamp};
 use crate::{
     budget::Budget,
     config::Limits,
-    great::{GreatAnswers, Queued, Turn},
+    great::{GreatAnswers, Place, Queued, Turn},
     plan::Plan,
     plans::Plans,
     read::{Answer, Reading, read},
@@ -128,6 +128,11 @@ impl Serving {
 }
 
 impl Serving {
+    /// A place for an answer of so many bytes until it is taken.
+    pub fn place(&self, bytes: usize) -> Result<Place> {
+        self.great.place(bytes)
+    }
+
     /// The turn to encode an answer that was not known to be great before it was made. It waits for no others of its stream,
     /// which may wait for it.
     pub async fn late_turn(&self) -> Result<Turn> {

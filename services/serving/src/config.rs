@@ -14,7 +14,7 @@ pub struct Config {
     pub server: ServerConfig,
     /// The most an answer may have.
     pub limits: Limits,
-    /// How many bytes of great answers may wait to be taken, all callers together.
+    /// How many bytes of answers that are not small may wait to be taken, all callers together.
     pub answers_memory: ByteSize,
     /// Stands in front of every key of the online store.
     pub key_prefix: Option<String>,

@@ -1,4 +1,5 @@
-//! Great answers, of more than 1 MiB: how many are made at once, and how many bytes of them wait to be taken.
+//! Great answers, of more than 1 MiB: how many are made at once, and how many bytes of them, and of all that are not small,
+//! wait to be taken.
 //!
 //! One is read, made and encoded in its turn, of which there are as many as processors, so that what it takes while it is
 //! made is bounded too; but for one that turns out to be great only when it is made, which is encoded in its turn. What was made has its place until it was sent or dropped; where there is none, it is refused at
@@ -19,6 +20,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// What has more bytes is great.
 pub const GREAT: usize = 1 << 20;
+
+/// What has more bytes has a place: unread, it would be in memory for as long as its caller stays.
+pub const SMALL: usize = 64 << 10;
 
 /// The turns and places of a service. Clones share them.
 #[derive(Debug, Clone)]
@@ -61,6 +65,13 @@ impl GreatAnswers {
     pub fn new(size: ByteSize) -> Self {
         let turns = Semaphore::new(available_parallelism().map_or(1, NonZero::get));
         Self { turns: Arc::new(turns), places: Arc::new(Places { taken: AtomicUsize::new(0), size }) }
+    }
+
+    /// A place for one that is less than great, and yet not small.
+    pub fn place(&self, bytes: usize) -> Result<Place> {
+        let mut place = Place { of: Arc::clone(&self.places), bytes: 0 };
+        place.keep(bytes)?;
+        Ok(place)
     }
 
     /// The turn of one that is `queued`. RESOURCE_EXHAUSTED where there is no place at all.
@@ -114,7 +125,7 @@ impl Places {
         Err(Error::resource_exhausted(format!(
             "the answers of more than {} that wait to be taken by their callers have the {} that there is room for \
              (serving.answers_memory): ask for fewer entities at a time, or again after a pause",
-            ByteSize(GREAT as u64),
+            ByteSize(SMALL as u64),
             self.size
         )))
     }
@@ -145,7 +156,7 @@ mod tests {
         let error = second.keep((4 << 20) + 1).unwrap_err();
         assert_eq!(error.code(), ErrorCode::ResourceExhausted);
         let told =
-            "more than 1MiB that wait to be taken by their callers have the 10MiB that there is room for (serving.";
+            "more than 64KiB that wait to be taken by their callers have the 10MiB that there is room for (serving.";
         assert!(error.message().contains(told), "{error}");
         drop(second);
         let mut third = answers.turn(None).await.unwrap();

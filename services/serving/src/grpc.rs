@@ -34,7 +34,7 @@ use tonic::{Status, Streaming};
 
 use crate::{
     app::{Request, Response, Serving},
-    great::{GREAT, Queued},
+    great::{GREAT, Queued, SMALL},
     read,
 };
 
@@ -57,7 +57,8 @@ impl ServingService for ServingGrpc {
         let call = CallContext::of(&request);
         let answered = self.answer(request.into_inner(), &call, None, |response| EncodedMessage::of(&response)).await;
         match answered.map_err(|error| to_status(&error))? {
-            Answered::Small(response) => Ok(tonic::Response::new(response)),
+            Answered::Small(response) if encoded_len(&response) <= SMALL => Ok(tonic::Response::new(response)),
+            Answered::Small(response) => self.placed(EncodedMessage::of(&response)).map(encoded),
             Answered::Great(message) => Ok(encoded(message)),
         }
     }
@@ -80,7 +81,7 @@ impl ServingService for ServingGrpc {
                 let request = Path::ROOT.required("request", request).map_err(|error| to_status(&error))?;
                 let answered = service.answer(request, &call, Some(queued), encode_for_stream).await;
                 match answered.map_err(|error| to_status(&error))? {
-                    Answered::Small(response) => Ok(encode_for_stream(response)),
+                    Answered::Small(response) => service.placed(encode_for_stream(response)),
                     Answered::Great(message) => Ok(message),
                 }
             };
@@ -111,6 +112,15 @@ fn encode_for_stream(response: GetOnlineFeaturesResponse) -> EncodedMessage {
 }
 
 impl ServingGrpc {
+    /// With a place, if it is not small.
+    fn placed(&self, message: EncodedMessage) -> Result<EncodedMessage, Status> {
+        if message.byte_len() <= SMALL {
+            return Ok(message);
+        }
+        let place = self.0.place(message.byte_len()).map_err(|error| to_status(&error))?;
+        Ok(message.keeping(place))
+    }
+
     async fn answer(
         &self,
         message: GetOnlineFeaturesRequest,

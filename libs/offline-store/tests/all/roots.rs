@@ -278,3 +278,14 @@ async fn urls_are_decoded_and_paths_are_not() {
     assert_eq!(set.write(&output, |_| ()).await.unwrap(), 1);
     assert!(fs::exists(shop.path("data/new set.parquet")).unwrap());
 }
+
+/// Whoever opened it would wait for somebody who writes into it.
+#[tokio::test]
+async fn a_pipe_is_no_file() {
+    let shop = Shop::new();
+    shop.write("d/a.parquet", &merchants(&[(1, 1, 1.0)]));
+    assert!(std::process::Command::new("mkfifo").arg(shop.path("d/pipe.parquet")).status().unwrap().success());
+    let error = shop.history.roots().list(&shop.path("d/pipe.parquet"), "parquet").await.unwrap_err();
+    expect!["FAILED_PRECONDITION: `FOLDER/d/pipe.parquet` is no regular file"].assert_eq(&shop.text(&error));
+    assert_eq!(shop.history.roots().list(&shop.path("d"), "parquet").await.unwrap().len(), 1);
+}
