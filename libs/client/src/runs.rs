@@ -127,7 +127,8 @@ impl RunsClient {
         Ok(())
     }
 
-    /// Tells those who watch the counts and what has ended the work for now; the answer says whether somebody wants the run stopped.
+    /// Tells those who watch the counts and, where an attempt at the run has ended without ending it, by what; the answer says
+    /// whether somebody wants the run stopped.
     pub async fn report_progress(
         &self,
         project: &Name,
