@@ -34,9 +34,9 @@ struct Pushed {
 }
 
 /// The views that a revision may change, as they were before it.
-pub(crate) struct Touched(Vec<Before>);
+pub(crate) struct Touched(Vec<Standing>);
 
-struct Before {
+struct Standing {
     view: Name,
     row_set: Option<RowSetNumber>,
     feeds: BTreeSet<String>,
@@ -59,20 +59,20 @@ impl Touched {
         });
         let views = of_kind(ObjectKind::FeatureView).chain(record.numbers.views.keys()).chain(readers);
         let views: BTreeSet<Name> = views.cloned().collect();
-        Self(views.into_iter().map(|view| before(state, view)).collect())
+        Self(views.into_iter().map(|view| standing(state, view)).collect())
     }
 
     /// Remembers in `state`, which follows, what wrote their rows, and what does from now on.
     pub(crate) fn remember(self, state: &mut ProjectState, revision: Revision) {
         for was in self.0 {
-            let is = before(state, was.view.clone());
+            let is = standing(state, was.view.clone());
             if let Some(numbers) = state.numbers.views.get_mut(&was.view)
                 && is.pushed.is_some()
                 && is.pushed != was.pushed
             {
                 numbers.pushed_since = revision;
             }
-            for Before { row_set, feeds, .. } in [was, is] {
+            for Standing { row_set, feeds, .. } in [was, is] {
                 if let Some(row_set) = row_set.and_then(|row_set| state.numbers.row_sets.get_mut(&row_set)) {
                     row_set.feeds.extend(feeds);
                 }
@@ -81,13 +81,13 @@ impl Touched {
     }
 }
 
-fn before(state: &ProjectState, view: Name) -> Before {
+fn standing(state: &ProjectState, view: Name) -> Standing {
     let row_set = state.numbers.views.get(&view).and_then(|numbers| Some(numbers.current.as_ref()?.row_set));
     let definition = state.feature_view(&view);
     let objects = definition.map(|view| sources_of(state, view)).unwrap_or_default();
     let feeds = definition.map(|view| feeds(view, &objects)).unwrap_or_default();
     let pushed = definition.and_then(|definition| pushed(state, &objects, definition));
-    Before { view, row_set, feeds, pushed }
+    Standing { view, row_set, feeds, pushed }
 }
 
 /// All that [`feeds`] looks at.
